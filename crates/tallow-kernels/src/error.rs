@@ -1,0 +1,54 @@
+//! What can be wrong with the arguments of a kernel: lengths and settings, never values of the data.
+
+use thiserror::Error;
+
+/// Why a kernel refused its arguments.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A slice does not hold as many values as the shape asks for.
+    #[error("`{name}` holds {got} values where {wanted} are needed: pass a slice of that length")]
+    Length {
+        /// The argument.
+        name: &'static str,
+        /// How many values it holds.
+        got: usize,
+        /// How many it must hold.
+        wanted: usize,
+    },
+    /// A shape whose number of values does not fit the address space.
+    #[error("a matrix of {rows} x {columns} values is larger than memory can address: split the batch")]
+    TooLarge {
+        /// Rows of the matrix.
+        rows: usize,
+        /// Columns of the matrix.
+        columns: usize,
+    },
+    /// A setting outside its range.
+    #[error("`{name}` is {value}, allowed is {allowed}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// The values that it may have, in words.
+        allowed: &'static str,
+    },
+}
+
+/// The result of a kernel.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Refuses a slice of the wrong length.
+pub(crate) fn check_length(name: &'static str, got: usize, wanted: usize) -> Result<()> {
+    if got == wanted {
+        Ok(())
+    } else {
+        Err(Error::Length { name, got, wanted })
+    }
+}
+
+/// `rows * columns`, refused when it overflows.
+pub(crate) fn area(rows: usize, columns: usize) -> Result<usize> {
+    rows.checked_mul(columns).ok_or(Error::TooLarge { rows, columns })
+}
