@@ -80,14 +80,18 @@ fn has_avx512() -> bool {
 }
 
 /// What differs between the compilations of one body.
-pub(crate) trait Isa {
+#[allow(unreachable_pub, reason = "a bound of the sealed trait `Element`")]
+pub trait Isa {
     /// `a * b + c`, rounded once where the hardware can.
     fn mul_add<T: Multiply>(a: T, b: T, c: T) -> T;
 }
 
 /// The two ways to multiply and add.
-pub(crate) trait Multiply: Copy {
+#[allow(unreachable_pub, reason = "a bound of the sealed trait `Element`")]
+pub trait Multiply: Copy {
+    /// One rounding.
     fn fused(self, b: Self, c: Self) -> Self;
+    /// Two roundings.
     fn separate(self, b: Self, c: Self) -> Self;
 }
 

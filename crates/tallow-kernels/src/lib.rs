@@ -1,10 +1,23 @@
 #![doc = include_str!("../README.md")]
 #![allow(unsafe_code)]
 
+mod activation;
+mod adamw;
+mod buffer;
 mod dispatch;
 mod error;
+mod float;
+mod linear;
 mod normal;
+mod parallel;
+mod product;
+mod reduce;
 
+pub use activation::Activation;
+pub use adamw::{AdamStep, Decay};
 pub use dispatch::Path;
 pub use error::{Error, Result};
+pub use float::Float;
+pub use linear::{Gradients, Layer, Saved, Wanted};
 pub use normal::{normals_from_bits, normals_from_bits_on, uniforms_from_bits};
+pub use reduce::{lerp, squared_norm};

@@ -1,0 +1,255 @@
+//! The update of Adam, in place and in one pass over parameters, gradients and moments.
+//!
+//! ```text
+//! m ← β₁ m + (1 − β₁) g          v ← β₂ v + (1 − β₂) g²
+//! p ← p (1 − η λ) − η m̂/(√v̂ + ε),   m̂ = m/(1 − β₁ⁿ),  v̂ = v/(1 − β₂ⁿ)       decoupled decay (AdamW)
+//! g ← g + λ p before all of it                                               decay as L2 (Adam)
+//! ```
+//!
+//! Sources: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.
+
+use crate::dispatch::{self, Isa, Kernel, Path};
+use crate::error::{Error, Result, check_length};
+use crate::float::Float;
+use crate::parallel;
+
+/// Where weight decay enters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decay {
+    /// Shrinks the parameter itself (AdamW).
+    #[default]
+    Decoupled,
+    /// Is added to the gradient (Adam with L2).
+    L2,
+}
+
+/// One step's constants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamStep {
+    /// η.
+    pub learning_rate: f64,
+    /// β₁, in [0, 1).
+    pub beta1: f64,
+    /// β₂, in [0, 1).
+    pub beta2: f64,
+    /// ε, the floor of the denominator.
+    pub epsilon: f64,
+    /// λ.
+    pub weight_decay: f64,
+    /// Where λ enters.
+    pub decay: Decay,
+    /// n: 1 for the first step.
+    pub step: u64,
+    /// Every gradient is multiplied by this first: 1, or what clipping to a norm asks for.
+    pub gradient_scale: f64,
+}
+
+impl AdamStep {
+    /// Updates parameters `p` and moments `m`, `v` from the gradients `g`.
+    ///
+    /// # Errors
+    ///
+    /// When lengths differ, `step` is 0 or a β is outside [0, 1).
+    pub fn apply<T: Float>(&self, p: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) -> Result<()> {
+        check_length("gradient", g.len(), p.len())?;
+        check_length("first moment", m.len(), p.len())?;
+        check_length("second moment", v.len(), p.len())?;
+        let factors = self.factors::<T>()?;
+        const PIECE: usize = 1 << 14;
+        let chunks = p
+            .chunks_mut(PIECE)
+            .zip(g.chunks(PIECE))
+            .zip(m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE)));
+        let tasks: Vec<_> = chunks.collect();
+        let cost = 8 * g.len();
+        parallel::for_each(cost, tasks, |((p, g), (m, v))| {
+            dispatch::run(Path::best(), Update { factors, p, g, m, v });
+        });
+        Ok(())
+    }
+
+    fn factors<T: Float>(&self) -> Result<Factors<T>> {
+        for (name, value) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::Setting {
+                    name,
+                    value,
+                    allowed: "at least 0 and less than 1",
+                });
+            }
+        }
+        if self.step == 0 {
+            return Err(Error::Setting {
+                name: "step",
+                value: 0.0,
+                allowed: "1 for the first step",
+            });
+        }
+        // 1 − βⁿ, exact also where βⁿ is near 1, and for any n that a u64 can hold.
+        let missing = |beta: f64| -(self.step as f64 * beta.ln()).exp_m1();
+        let (shrink, l2) = match self.decay {
+            Decay::Decoupled => (1.0 - self.learning_rate * self.weight_decay, 0.0),
+            Decay::L2 => (1.0, self.weight_decay),
+        };
+        Ok(Factors {
+            beta1: T::from_f64(self.beta1),
+            rest1: T::from_f64(1.0 - self.beta1),
+            beta2: T::from_f64(self.beta2),
+            rest2: T::from_f64(1.0 - self.beta2),
+            rate: T::from_f64(self.learning_rate / missing(self.beta1)),
+            root: T::from_f64(1.0 / missing(self.beta2).sqrt()),
+            epsilon: T::from_f64(self.epsilon),
+            shrink: T::from_f64(shrink),
+            l2: T::from_f64(l2),
+            scale: T::from_f64(self.gradient_scale),
+        })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Factors<T> {
+    beta1: T,
+    rest1: T,
+    beta2: T,
+    rest2: T,
+    rate: T,
+    root: T,
+    epsilon: T,
+    shrink: T,
+    l2: T,
+    scale: T,
+}
+
+struct Update<'a, T> {
+    factors: Factors<T>,
+    p: &'a mut [T],
+    g: &'a [T],
+    m: &'a mut [T],
+    v: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Update<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let f = self.factors;
+        for (((p, &g), m), v) in self.p.iter_mut().zip(self.g).zip(self.m).zip(self.v) {
+            let g = g * f.scale + f.l2 * *p;
+            *m = f.beta1 * *m + f.rest1 * g;
+            *v = f.beta2 * *v + f.rest2 * (g * g);
+            *p = *p * f.shrink - f.rate * *m / (v.root() * f.root + f.epsilon);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(n: u64, decay: Decay) -> AdamStep {
+        AdamStep {
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-8,
+            weight_decay: 0.05,
+            decay,
+            step: n,
+            gradient_scale: 1.0,
+        }
+    }
+
+    #[test]
+    fn the_first_step_moves_by_the_learning_rate_against_the_sign() {
+        // m̂ = g, v̂ = g²: the step is η g/(|g| + ε), after the decay.
+        let (mut p, g) = ([1.0f64, -2.0, 3.0], [1e-3, -7.0, 0.0]);
+        step(1, Decay::Decoupled)
+            .apply(&mut p, &g, &mut [0.0; 3], &mut [0.0; 3])
+            .unwrap();
+        for (p, wanted) in p.iter().zip([0.995 - 0.1 / (1.0 + 1e-5), -1.99 + 0.1, 2.985]) {
+            assert!((p - wanted).abs() < 1e-8, "{p} against {wanted}");
+        }
+    }
+
+    #[test]
+    fn moments_under_a_constant_gradient_are_the_geometric_sums() {
+        let (g, n) = (0.3, 50u64);
+        let (mut p, mut m, mut v) = ([0.0f64], [0.0], [0.0]);
+        for i in 1..=n {
+            let adam = AdamStep {
+                weight_decay: 0.0,
+                epsilon: 0.0,
+                ..step(i, Decay::Decoupled)
+            };
+            adam.apply(&mut p, &[g], &mut m, &mut v).unwrap();
+        }
+        assert!((m[0] - g * (1.0 - 0.9f64.powi(50))).abs() < 1e-14);
+        assert!((v[0] - g * g * (1.0 - 0.99f64.powi(50))).abs() < 1e-14);
+        // Every corrected step is then exactly η.
+        assert!((p[0] + 0.1 * n as f64).abs() < 1e-12);
+    }
+
+    #[test]
+    fn l2_is_a_gradient_and_decoupled_decay_is_not() {
+        let (mut l2, mut decoupled) = ([2.0f64], [2.0f64]);
+        step(1, Decay::L2)
+            .apply(&mut l2, &[0.0], &mut [0.0], &mut [0.0])
+            .unwrap();
+        step(1, Decay::Decoupled)
+            .apply(&mut decoupled, &[0.0], &mut [0.0], &mut [0.0])
+            .unwrap();
+        assert!((l2[0] - 1.9).abs() < 1e-7, "a whole step of η: {}", l2[0]);
+        assert!((decoupled[0] - 2.0 * (1.0 - 0.1 * 0.05)).abs() < 1e-15);
+    }
+
+    #[test]
+    fn the_gradient_scale_scales_the_gradient() {
+        let run = |g: f64, gradient_scale: f64| {
+            let (mut p, mut m, mut v) = ([1.0f64], [0.1], [0.2]);
+            AdamStep {
+                gradient_scale,
+                ..step(3, Decay::L2)
+            }
+            .apply(&mut p, &[g], &mut m, &mut v)
+            .unwrap();
+            (p, m, v)
+        };
+        assert_eq!(run(3.0, 0.5), run(1.5, 1.0));
+    }
+
+    #[test]
+    fn late_steps_are_finite_and_large_slices_agree_with_small_ones() {
+        let n = 200_003;
+        let g: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
+        let late = step(1 << 40, Decay::Decoupled);
+        let (mut p, mut m, mut v) = (vec![1.0f32; n], vec![0.1; n], vec![0.2; n]);
+        late.apply(&mut p, &g, &mut m, &mut v).unwrap();
+        for i in [0, 1, 16_383, 16_384, 200_002] {
+            let (mut p1, mut m1, mut v1) = ([1.0], [0.1], [0.2]);
+            late.apply(&mut p1, &g[i..=i], &mut m1, &mut v1).unwrap();
+            assert_eq!((p[i].to_bits(), m[i], v[i]), (p1[0].to_bits(), m1[0], v1[0]));
+            assert!(p[i].is_finite());
+        }
+    }
+
+    #[test]
+    fn wrong_settings_and_lengths_are_refused() {
+        let mut one = [0.0f64];
+        assert!(
+            step(0, Decay::L2)
+                .apply(&mut one, &[0.0], &mut [0.0], &mut [0.0])
+                .is_err()
+        );
+        assert!(
+            step(1, Decay::L2)
+                .apply(&mut one, &[0.0; 2], &mut [0.0], &mut [0.0])
+                .is_err()
+        );
+        let adam = AdamStep {
+            beta2: 1.0,
+            ..step(1, Decay::L2)
+        };
+        assert!(adam.apply(&mut one, &[0.0], &mut [0.0], &mut [0.0]).is_err());
+    }
+}

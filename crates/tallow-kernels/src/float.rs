@@ -1,0 +1,273 @@
+//! The two element types of the kernels and the exponential function on them.
+//!
+//! ```text
+//! eˣ = 2ⁿ (1 + p(r)),   n = ⌊x/ln 2⌉,   r = x − n ln 2 ∈ [−0.347, 0.347],   p(r) = eʳ − 1 by Taylor's series
+//! ```
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use crate::dispatch::{Isa, Multiply};
+
+/// `f32` or `f64`: what the kernels compute with.
+pub trait Float: Element {}
+
+impl Float for f32 {}
+impl Float for f64 {}
+
+/// What the bodies of kernels need of a number; outside this crate only [`Float`] can be named.
+#[allow(unreachable_pub, reason = "a bound of the sealed trait `Float`")]
+pub trait Element:
+    Multiply
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + PartialOrd
+    + Default
+    + std::fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
+    /// The nearest number of this type.
+    fn from_f64(value: f64) -> Self;
+    /// The same number with 53 bits.
+    fn to_f64(self) -> f64;
+    /// The absolute value.
+    fn magnitude(self) -> Self;
+    /// The square root.
+    fn root(self) -> Self;
+    /// `self` with the sign of `sign`.
+    fn with_sign(self, sign: Self) -> Self;
+    /// (2ᵃ, 2ᵇ, eʳ − 1) with a + b = n: two factors, because 2ⁿ alone may overflow where eˣ does not.
+    #[doc(hidden)]
+    fn exp_parts<I: Isa>(self) -> (Self, Self, Self);
+}
+
+/// eˣ, to 2e-7 (f32) or 5e-16 (f64) of the value; 0 below and infinite above the range of the type.
+#[inline(always)]
+pub(crate) fn exp<T: Float, I: Isa>(x: T) -> T {
+    let (first, second, p) = x.exp_parts::<I>();
+    (p + T::from_f64(1.0)) * first * second
+}
+
+/// eˣ − 1 for x ≤ 0, without the cancellation near 0.
+#[inline(always)]
+pub(crate) fn exp_m1_of_negative<T: Float, I: Isa>(x: T) -> T {
+    let (first, second, p) = x.exp_parts::<I>();
+    let scale = first * second;
+    I::mul_add(scale, p, scale - T::from_f64(1.0))
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn from_f64(value: f64) -> Self {
+        value as Self
+    }
+
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+
+    #[inline(always)]
+    fn magnitude(self) -> Self {
+        self.abs()
+    }
+
+    #[inline(always)]
+    fn root(self) -> Self {
+        self.sqrt()
+    }
+
+    #[inline(always)]
+    fn with_sign(self, sign: Self) -> Self {
+        self.copysign(sign)
+    }
+
+    #[inline(always)]
+    fn exp_parts<I: Isa>(self) -> (Self, Self, Self) {
+        // Beyond these, eˣ is 0 or infinite. Written so that NaN stays NaN.
+        let x = if self < -104.0 { -104.0 } else { self };
+        let x = if x > 89.0 { 89.0 } else { x };
+        // Adding 1.5·2²³ rounds to an integer, which is then in the lower bits.
+        const ROUND: f32 = 12_582_912.0;
+        let shifted = I::mul_add(x, std::f32::consts::LOG2_E, ROUND);
+        let n = shifted - ROUND;
+        let n_bits = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+        // ln 2 in two parts, the first with 9 bits, so that n times it is exact.
+        let r = I::mul_add(n, -0.693_359_4, x);
+        let r = I::mul_add(n, 2.121_944_4e-4, r);
+        let mut q = 1.0 / 5040.0;
+        for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
+            q = I::mul_add(q, r, coefficient);
+        }
+        let half = n_bits >> 1;
+        let power = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
+        (
+            power(half),
+            power(n_bits.wrapping_sub(half)),
+            I::mul_add(r * r, q, r),
+        )
+    }
+}
+
+impl Element for f64 {
+    #[inline(always)]
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    #[inline(always)]
+    fn magnitude(self) -> Self {
+        self.abs()
+    }
+
+    #[inline(always)]
+    fn root(self) -> Self {
+        self.sqrt()
+    }
+
+    #[inline(always)]
+    fn with_sign(self, sign: Self) -> Self {
+        self.copysign(sign)
+    }
+
+    #[inline(always)]
+    fn exp_parts<I: Isa>(self) -> (Self, Self, Self) {
+        let x = if self < -746.0 { -746.0 } else { self };
+        let x = if x > 710.0 { 710.0 } else { x };
+        // 1.5·2⁵².
+        const ROUND: f64 = 6_755_399_441_055_744.0;
+        let shifted = I::mul_add(x, std::f64::consts::LOG2_E, ROUND);
+        let n = shifted - ROUND;
+        let n_bits = (shifted.to_bits() as i64).wrapping_sub(ROUND.to_bits() as i64);
+        // The upper 32 bits of ln 2, and what they leave out.
+        const HIGH: f64 = f64::from_bits(std::f64::consts::LN_2.to_bits() & 0xffff_ffff_0000_0000);
+        const LOW: f64 = (std::f64::consts::LN_2 - HIGH) + 2.319_046_813_846_299_6e-17;
+        let r = I::mul_add(n, -HIGH, x);
+        let r = I::mul_add(n, -LOW, r);
+        let mut q = 1.0 / 6_227_020_800.0;
+        for coefficient in [
+            1.0 / 479_001_600.0,
+            1.0 / 39_916_800.0,
+            1.0 / 3_628_800.0,
+            1.0 / 362_880.0,
+            1.0 / 40_320.0,
+            1.0 / 5_040.0,
+            1.0 / 720.0,
+            1.0 / 120.0,
+            1.0 / 24.0,
+            1.0 / 6.0,
+            0.5,
+        ] {
+            q = I::mul_add(q, r, coefficient);
+        }
+        let half = n_bits >> 1;
+        let power = |n: i64| f64::from_bits((n.wrapping_add(1023) as u64) << 52);
+        (
+            power(half),
+            power(n_bits.wrapping_sub(half)),
+            I::mul_add(r * r, q, r),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::{Kernel, Path, run};
+
+    struct Exp<T>(Vec<T>);
+
+    impl<T: Float> Kernel for Exp<T> {
+        type Output = (Vec<T>, Vec<T>);
+
+        #[inline(always)]
+        fn run<I: Isa>(self) -> Self::Output {
+            let exps = self.0.iter().map(|&x| exp::<T, I>(x)).collect();
+            (
+                exps,
+                self.0
+                    .iter()
+                    .map(|&x| exp_m1_of_negative::<T, I>(-x.magnitude()))
+                    .collect(),
+            )
+        }
+    }
+
+    #[test]
+    fn the_exponential_is_that_of_the_library_on_every_path() {
+        for path in Path::available() {
+            let xs: Vec<f32> = (-87_000..=88_000).map(|i| i as f32 * 1e-3 + 3e-5).collect();
+            let (exps, expm1s) = run(path, Exp(xs.clone()));
+            for ((&x, e), m) in xs.iter().zip(exps).zip(expm1s) {
+                let exact = f64::from(x).exp();
+                assert!(
+                    (f64::from(e) - exact).abs() <= 2.5e-7 * exact,
+                    "{} e^{x}: {e}",
+                    path.name()
+                );
+                let exact = (-f64::from(x).abs()).exp_m1();
+                assert!(
+                    (f64::from(m) - exact).abs() <= 2.5e-7 * exact.abs(),
+                    "{} expm1 {x}: {m}",
+                    path.name()
+                );
+            }
+            let xs: Vec<f64> = (-70_000..=70_000).map(|i| i as f64 * 1e-2 + 3e-4).collect();
+            let (exps, expm1s) = run(path, Exp(xs.clone()));
+            for ((&x, e), m) in xs.iter().zip(exps).zip(expm1s) {
+                assert!(
+                    (e - x.exp()).abs() <= 1e-15 * x.exp(),
+                    "{} e^{x}: {e}",
+                    path.name()
+                );
+                let exact = (-x.abs()).exp_m1();
+                assert!(
+                    (m - exact).abs() <= 1e-15 * exact.abs(),
+                    "{} expm1 {x}: {m}",
+                    path.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn beyond_the_range_the_exponential_is_zero_or_infinite_and_nan_stays() {
+        for path in Path::available() {
+            let (e, _) = run(
+                path,
+                Exp(vec![
+                    -1e30_f32,
+                    f32::NEG_INFINITY,
+                    100.0,
+                    f32::INFINITY,
+                    f32::NAN,
+                    0.0,
+                ]),
+            );
+            assert_eq!(e[..4], [0.0, 0.0, f32::INFINITY, f32::INFINITY]);
+            assert!(e[4].is_nan() && e[5] == 1.0);
+            let (e, _) = run(
+                path,
+                Exp(vec![
+                    -1e300_f64,
+                    f64::NEG_INFINITY,
+                    800.0,
+                    f64::INFINITY,
+                    f64::NAN,
+                    0.0,
+                ]),
+            );
+            assert_eq!(e[..4], [0.0, 0.0, f64::INFINITY, f64::INFINITY]);
+            assert!(e[4].is_nan() && e[5] == 1.0);
+        }
+    }
+}
