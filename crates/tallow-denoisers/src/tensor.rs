@@ -1,0 +1,243 @@
+//! The only tensor helpers: sums of scaled tensors, with one factor for the batch or one for each row.
+//!
+//! Both have a backward. Where no gradient is recorded, on a CPU, they are one pass over memory.
+
+use candle_core::{CpuStorage, DType, Layout, Storage, Tensor, WithDType};
+use tallow_schedules::NoiseLevel;
+
+use crate::{Error, Levels, Result};
+
+/// `Σ cᵢ tᵢ`, for tensors of one shape. A term with the factor 0 is left out, so that its tensor may be anything there.
+///
+/// # Errors
+///
+/// When there is no term, or shapes, types or devices differ.
+pub fn lincomb<const N: usize>(terms: [(f64, &Tensor); N]) -> Result<Tensor> {
+    combine(&terms)
+}
+
+/// [`lincomb`] for a number of terms known at run time.
+///
+/// # Errors
+///
+/// As [`lincomb`].
+pub fn combine(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
+    let Some((_, first)) = terms.first() else {
+        return Err(Error::EmptyBatch {
+            what: "a linear combination",
+        });
+    };
+    check_alike(terms.iter().map(|(_, tensor)| *tensor))?;
+    let kept: Vec<_> = terms
+        .iter()
+        .filter(|(factor, _)| *factor != 0.0)
+        .copied()
+        .collect();
+    match kept.as_slice() {
+        [] => Ok(first.zeros_like()?),
+        [(factor, tensor)] if *factor == 1.0 => Ok((*tensor).clone()),
+        kept => {
+            let tensors: Vec<_> = kept.iter().map(|(_, tensor)| *tensor).collect();
+            let factors: Vec<_> = kept.iter().map(|(factor, _)| *factor).collect();
+            if let Some(sum) = on_cpu(&tensors, 1, |_, term| factors[term])? {
+                return Ok(sum);
+            }
+            let mut sum = (kept[0].1 * kept[0].0)?;
+            for (factor, tensor) in &kept[1..] {
+                sum = (sum + (*tensor * *factor)?)?;
+            }
+            Ok(sum)
+        }
+    }
+}
+
+/// `a(level) x + b(level) y`, with the level of each row: the one place where per-row coefficients meet tensors.
+///
+/// `x`, `y`: (B, …), of one shape.
+///
+/// # Errors
+///
+/// When shapes, types or devices differ, or the levels are not one for each row.
+pub fn mix(
+    x: &Tensor,
+    y: &Tensor,
+    at: Levels<'_>,
+    coefficients: impl Fn(NoiseLevel) -> (f64, f64),
+) -> Result<Tensor> {
+    match at {
+        Levels::Shared(level) => {
+            let (a, b) = coefficients(level);
+            lincomb([(a, x), (b, y)])
+        }
+        Levels::PerRow(levels) => {
+            let rows: Vec<_> = levels.iter().map(|level| coefficients(*level)).collect();
+            let (a, b): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+            combine_rows(&[(&a, x), (&b, y)])
+        }
+    }
+}
+
+/// `Σ cᵢ[row] tᵢ[row]`, with one factor for each row.
+///
+/// # Errors
+///
+/// As [`mix`].
+pub fn combine_rows(terms: &[(&[f64], &Tensor)]) -> Result<Tensor> {
+    let Some((_, first)) = terms.first() else {
+        return Err(Error::EmptyBatch {
+            what: "a linear combination",
+        });
+    };
+    check_alike(terms.iter().map(|(_, tensor)| *tensor))?;
+    let rows = first
+        .dims()
+        .first()
+        .copied()
+        .ok_or_else(|| Error::NoRows { what: "x".to_owned() })?;
+    for (factors, _) in terms {
+        Levels::check_count(factors.len(), rows)?;
+    }
+    let tensors: Vec<_> = terms.iter().map(|(_, tensor)| *tensor).collect();
+    if let Some(sum) = on_cpu(&tensors, rows, |row, term| terms[term].0[row])? {
+        return Ok(sum);
+    }
+    let mut shape = vec![1; first.rank()];
+    shape[0] = rows;
+    let mut sum: Option<Tensor> = None;
+    for (factors, tensor) in terms {
+        let factors = Tensor::new(*factors, &candle_core::Device::Cpu)?
+            .to_dtype(first.dtype())?
+            .to_device(first.device())?
+            .reshape(shape.as_slice())?;
+        let term = tensor.broadcast_mul(&factors)?;
+        sum = Some(match sum {
+            Some(sum) => (sum + term)?,
+            None => term,
+        });
+    }
+    sum.ok_or(Error::EmptyBatch {
+        what: "a linear combination",
+    })
+}
+
+impl Levels<'_> {
+    fn check_count(got: usize, expected: usize) -> Result<()> {
+        if got == expected {
+            Ok(())
+        } else {
+            Err(Error::Rows {
+                what: "levels".to_owned(),
+                expected,
+                got,
+            })
+        }
+    }
+}
+
+/// Refuses tensors that differ in shape, type or device.
+fn check_alike<'a>(mut tensors: impl Iterator<Item = &'a Tensor>) -> Result<()> {
+    let Some(first) = tensors.next() else {
+        return Ok(());
+    };
+    tensors.try_for_each(|tensor| check_like("a term of the sum", tensor, first))
+}
+
+/// Refuses a tensor that is not like `expected` in shape, type and device.
+///
+/// # Errors
+///
+/// Names both sides of what differs.
+pub fn check_like(what: &str, got: &Tensor, expected: &Tensor) -> Result<()> {
+    let what = || what.to_owned();
+    if got.shape() != expected.shape() {
+        let (expected, got) = (expected.shape().clone(), got.shape().clone());
+        return Err(Error::Shape {
+            what: what(),
+            expected,
+            got,
+        });
+    }
+    if got.dtype() != expected.dtype() {
+        return Err(Error::DType {
+            what: what(),
+            expected: expected.dtype(),
+            got: got.dtype(),
+        });
+    }
+    if !got.device().same_device(expected.device()) {
+        let (expected, got) = (expected.device().location(), got.device().location());
+        return Err(Error::Device {
+            what: what(),
+            expected,
+            got,
+        });
+    }
+    Ok(())
+}
+
+/// The sum in one pass over memory, where no gradient is recorded and the elements lie on the CPU in one piece each.
+fn on_cpu(tensors: &[&Tensor], rows: usize, factor: impl Fn(usize, usize) -> f64) -> Result<Option<Tensor>> {
+    let plain = |tensor: &&Tensor| tensor.device().is_cpu() && tensor.is_contiguous() && !tensor.track_op();
+    if rows == 0 || !tensors.iter().all(plain) {
+        return Ok(None);
+    }
+    match tensors[0].dtype() {
+        DType::F32 => sum_rows::<f32>(tensors, rows, |row, term| factor(row, term) as f32).map(Some),
+        DType::F64 => sum_rows::<f64>(tensors, rows, factor).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn sum_rows<T>(tensors: &[&Tensor], rows: usize, factor: impl Fn(usize, usize) -> T) -> Result<Tensor>
+where
+    T: WithDType + std::ops::Mul<Output = T> + std::ops::Add<Output = T>,
+{
+    let guards: Vec<_> = tensors.iter().map(|tensor| tensor.storage_and_layout()).collect();
+    let slices = guards
+        .iter()
+        .map(|(storage, layout)| elements::<T>(storage, layout))
+        .collect::<Result<Vec<_>>>()?;
+    let per_row = slices[0].len() / rows;
+    let mut out = Vec::with_capacity(slices[0].len());
+    for row in 0..rows {
+        let part = |term: usize| &slices[term][row * per_row..(row + 1) * per_row];
+        let c = |term: usize| factor(row, term);
+        match slices.len() {
+            1 => out.extend(part(0).iter().map(|a| c(0) * *a)),
+            2 => {
+                let (c0, c1) = (c(0), c(1));
+                out.extend(part(0).iter().zip(part(1)).map(|(a, b)| c0 * *a + c1 * *b));
+            }
+            _ => {
+                let (c0, c1, c2) = (c(0), c(1), c(2));
+                let three = part(0).iter().zip(part(1)).zip(part(2));
+                out.extend(three.map(|((a, b), d)| c0 * *a + c1 * *b + c2 * *d));
+                let start = out.len() - per_row;
+                for term in 3..slices.len() {
+                    let factor = c(term);
+                    for (sum, value) in out[start..].iter_mut().zip(part(term)) {
+                        *sum = *sum + factor * *value;
+                    }
+                }
+            }
+        }
+    }
+    Ok(Tensor::from_vec(out, tensors[0].shape(), tensors[0].device())?)
+}
+
+/// A contiguous CPU tensor's elements.
+pub(crate) fn elements<'a, T: WithDType>(storage: &'a Storage, layout: &Layout) -> Result<&'a [T]> {
+    let Storage::Cpu(storage) = storage else {
+        return Err(candle_core::Error::Msg("expected a CPU tensor".to_owned()).into());
+    };
+    slice_of(storage, layout)
+}
+
+/// A contiguous layout's part of CPU storage.
+pub(crate) fn slice_of<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    let all = storage.as_slice::<T>()?;
+    layout
+        .contiguous_offsets()
+        .and_then(|(start, end)| all.get(start..end))
+        .ok_or_else(|| candle_core::Error::Msg("expected a contiguous tensor".to_owned()).into())
+}
