@@ -1,0 +1,159 @@
+//! Every solver by name: one line each.
+
+use crate::ddpm::DdpmVariance;
+use crate::rk4::Rk4Rule;
+use crate::{Ddim, Ddpm, Error, Euler, FinalStep, Heun, Midpoint, Result, Rk4, Sampler};
+
+/// A solver as tables, command lines and comparisons know it.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Its name, as in files and on command lines.
+    pub name: &'static str,
+    /// What is claimed of its convergence, and measured.
+    pub claim: Claim,
+    /// Network evaluations a step (once a multistep method is under way).
+    pub evaluations: usize,
+    /// What it asks of the model's training.
+    pub needs: Needs,
+    make: fn() -> Box<dyn Sampler>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("name", &self.name)
+            .field("claim", &self.claim)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Entry {
+    /// The solver with its defaults.
+    #[must_use]
+    pub fn sampler(&self) -> Box<dyn Sampler> {
+        (self.make)()
+    }
+}
+
+/// What is claimed of a solver's convergence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Claim {
+    /// The error falls like the step length to this power.
+    Order(f64),
+    /// Means and variances converge like the step length to this power.
+    WeakOrder(f64),
+    /// The error follows the tolerance.
+    Tolerance,
+    /// Nothing.
+    None,
+}
+
+/// What a solver asks of the way in which a model was trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: only the velocity is used, which is right for any coupling and source.
+    AnyCoupling,
+    /// The score: Gaussian noise, drawn independently of the data.
+    IndependentNoise,
+}
+
+/// All solvers.
+pub const SOLVERS: &[Entry] = &[
+    ode("euler", 1.0, 1, || Box::new(Euler::default())),
+    ode("heun", 2.0, 2, || Box::new(Heun::default())),
+    ode("midpoint", 2.0, 2, || Box::new(Midpoint::default())),
+    ode("rk4", 4.0, 4, || Box::new(Rk4::default())),
+    ode("rk4_38", 4.0, 4, || {
+        Box::new(Rk4 {
+            rule: Rk4Rule::ThreeEighths,
+            final_step: FinalStep::Denoise,
+        })
+    }),
+    ode("ddim", 1.0, 1, || Box::new(Ddim::default())),
+    sde("ddpm", 1.0, 1, || Box::new(Ddpm::default())),
+    sde("ddpm_large", 1.0, 1, || {
+        Box::new(Ddpm {
+            variance: DdpmVariance::FixedLarge,
+        })
+    }),
+];
+
+/// The solver of a name, with its defaults.
+///
+/// # Errors
+///
+/// When no solver has the name; the error tells the nearest one and lists all.
+pub fn by_name(name: &str) -> Result<Box<dyn Sampler>> {
+    if let Some(entry) = SOLVERS.iter().find(|entry| entry.name == name) {
+        return Ok(entry.sampler());
+    }
+    let nearest = SOLVERS
+        .iter()
+        .map(|entry| entry.name)
+        .min_by_key(|known| distance(known, name));
+    let known = SOLVERS
+        .iter()
+        .map(|entry| entry.name)
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(Error::UnknownName {
+        name: name.to_owned(),
+        nearest: nearest.unwrap_or_default(),
+        known,
+    })
+}
+
+const fn ode(name: &'static str, order: f64, evaluations: usize, make: fn() -> Box<dyn Sampler>) -> Entry {
+    Entry {
+        name,
+        claim: Claim::Order(order),
+        evaluations,
+        needs: Needs::AnyCoupling,
+        make,
+    }
+}
+
+const fn sde(name: &'static str, order: f64, evaluations: usize, make: fn() -> Box<dyn Sampler>) -> Entry {
+    Entry {
+        name,
+        claim: Claim::WeakOrder(order),
+        evaluations,
+        needs: Needs::IndependentNoise,
+        make,
+    }
+}
+
+/// Letters to insert, delete or replace to make one name of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for entry in SOLVERS {
+            assert_eq!(SOLVERS.iter().filter(|other| other.name == entry.name).count(), 1);
+            assert!(by_name(entry.name).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_told_the_right_spelling() {
+        let error = by_name("hune").unwrap_err().to_string();
+        assert!(error.contains("did you mean \"heun\""), "{error}");
+    }
+}
