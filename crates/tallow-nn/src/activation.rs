@@ -1,0 +1,200 @@
+//! Activations as operations on tensors: one pass forward, one product backward.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+use tallow_kernels::Activation;
+
+use crate::slices::{Element, kernels_take, values, with_values};
+
+/// Applies `activation` to every value of `x`, of any shape; differentiable once.
+///
+/// On the host, in f32 and f64, this is one pass of tallow-kernels that keeps the slope for the way back; elsewhere it is
+/// composed of candle's operations.
+///
+/// # Errors
+///
+/// When candle's operations fail.
+pub fn activate(x: &Tensor, activation: Activation) -> crate::Result<Tensor> {
+    if activation == Activation::Identity {
+        return Ok(x.clone());
+    }
+    if !kernels_take(x) {
+        return Ok(composed(x, activation)?);
+    }
+    let op = ActivationOp {
+        activation,
+        slope: Slope::default(),
+        keep: x.track_op(),
+    };
+    Ok(x.contiguous()?.apply_op1(op)?)
+}
+
+/// The activation by candle's differentiable operations: for other devices and types, and as a reference in tests.
+pub(crate) fn composed(z: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Relu => z.relu(),
+        Activation::Silu => z * sigmoid(z)?,
+        Activation::Gelu => gelu(z),
+        // λ = 1.0507… and α = 1.67326… of Klambauer et al. 2017.
+        Activation::Selu => z.elu(1.673_263_242_354_377_2)? * 1.050_700_987_355_480_5,
+        Activation::Sigmoid => sigmoid(z),
+        Activation::Tanh => z.tanh(),
+        _ => Ok(z.clone()),
+    }
+}
+
+/// ½ z (1 + tanh u) written out: candle's own has constants of seven digits in its gradient.
+fn gelu(z: &Tensor) -> Result<Tensor> {
+    let root = (2.0 / std::f64::consts::PI).sqrt();
+    let u = (z * z.sqr()?.affine(0.044_715 * root, root)?)?;
+    z * u.tanh()?.affine(0.5, 0.5)?
+}
+
+/// ½ (1 + tanh ½z): neither the value nor candle's gradient of it overflows.
+fn sigmoid(z: &Tensor) -> Result<Tensor> {
+    (z * 0.5)?.tanh()?.affine(0.5, 0.5)
+}
+
+/// dy/dz as the forward pass left it; the graph keeps it alive with the operation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slope(Arc<Mutex<Option<CpuStorage>>>);
+
+impl Slope {
+    pub(crate) fn put<T: Element>(&self, slope: Vec<T>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(T::to_cpu_storage_owned(slope));
+    }
+
+    /// Calls `f` with the slope, empty if none was kept.
+    pub(crate) fn with<T: Element, R>(&self, f: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(storage) => f(T::cpu_storage_as_slice(storage)?),
+            None => f(&[]),
+        }
+    }
+}
+
+struct ActivationOp {
+    activation: Activation,
+    slope: Slope,
+    keep: bool,
+}
+
+impl ActivationOp {
+    fn forward<T: Element>(&self, storage: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
+        let z = values::<T>(storage, layout)?;
+        let mut y = z.to_vec();
+        if self.keep {
+            let mut slope = z.to_vec();
+            self.activation
+                .apply(z, &mut y, Some(&mut slope))
+                .map_err(candle_core::Error::wrap)?;
+            self.slope.put(slope);
+        } else {
+            self.activation
+                .apply(z, &mut y, None)
+                .map_err(candle_core::Error::wrap)?;
+        }
+        Ok(T::to_cpu_storage_owned(y))
+    }
+
+    fn backward<T: Element>(&self, dy: &Tensor) -> Result<Tensor> {
+        let dz = with_values::<T, _>(dy, |dy| {
+            self.slope.with::<T, _>(|slope| {
+                Ok(dy
+                    .iter()
+                    .zip(slope)
+                    .map(|(&dy, &slope)| dy * slope)
+                    .collect::<Vec<T>>())
+            })
+        })?;
+        Tensor::from_vec(dz, dy.shape(), dy.device())
+    }
+}
+
+impl CustomOp1 for ActivationOp {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let y = match storage {
+            CpuStorage::F64(_) => self.forward::<f64>(storage, layout)?,
+            _ => self.forward::<f32>(storage, layout)?,
+        };
+        Ok((y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _z: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let dy = dy.contiguous()?;
+        Ok(Some(match dy.dtype() {
+            DType::F64 => self.backward::<f64>(&dy)?,
+            _ => self.backward::<f32>(&dy)?,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    fn line(dtype: DType) -> Var {
+        let z = Tensor::arange(0f64, 121.0, &Device::Cpu)
+            .unwrap()
+            .affine(0.1, -6.03)
+            .unwrap();
+        Var::from_tensor(&z.reshape((11, 11)).unwrap().to_dtype(dtype).unwrap()).unwrap()
+    }
+
+    fn distance(a: &Tensor, b: &Tensor) -> f64 {
+        let difference = (a.to_dtype(DType::F64).unwrap() - b.to_dtype(DType::F64).unwrap()).unwrap();
+        difference.abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_candles_operations() {
+        for (dtype, tolerance) in [(DType::F32, 3e-6), (DType::F64, 1e-14)] {
+            for activation in Activation::ALL {
+                let z = line(dtype);
+                let ours = activate(&z, activation).unwrap();
+                let theirs = composed(&z, activation).unwrap();
+                assert!(
+                    distance(&ours, &theirs) < tolerance,
+                    "{activation:?} {}",
+                    distance(&ours, &theirs)
+                );
+                let gradient = |y: &Tensor| {
+                    y.sqr()
+                        .unwrap()
+                        .sum_all()
+                        .unwrap()
+                        .backward()
+                        .unwrap()
+                        .remove(&z)
+                        .unwrap()
+                };
+                let error = distance(&gradient(&ours), &gradient(&theirs));
+                assert!(error < 40.0 * tolerance, "gradient of {activation:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_transposed_input_keeps_its_shape_and_gradient() {
+        let z = line(DType::F64);
+        let y = activate(&z.t().unwrap(), Activation::Silu).unwrap();
+        let direct = activate(&z, Activation::Silu).unwrap();
+        assert_eq!(distance(&y.t().unwrap(), &direct), 0.0);
+        let gradient = |y: &Tensor| y.sum_all().unwrap().backward().unwrap().remove(&z).unwrap();
+        assert_eq!(distance(&gradient(&y), &gradient(&direct)), 0.0);
+    }
+
+    #[test]
+    fn half_precision_takes_candles_operations() {
+        let z = line(DType::F32).to_dtype(DType::F16).unwrap();
+        let y = activate(&z, Activation::Gelu).unwrap();
+        assert_eq!(y.dtype(), DType::F16);
+        assert!(distance(&y, &activate(&line(DType::F32), Activation::Gelu).unwrap()) < 0.01);
+    }
+}

@@ -1,0 +1,303 @@
+//! An exponential moving average of the parameters: the weights that one samples with.
+//!
+//! ```text
+//! s ← d s + (1 − d) p          after every step
+//! ```
+//!
+//! Sources: Polyak & Juditsky 1992, doi:10.1137/0330046; the warm-up is TensorFlow's, used by ADM and diffusers.
+
+use std::collections::BTreeMap;
+
+use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var, bail};
+
+use crate::error::{Error, Result};
+use crate::moments::InStorage;
+use crate::parameters::{Parameters, check_same};
+use crate::scope::View;
+use crate::slices::{Element, kernels_take, values};
+
+/// How much of the average an update keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum EmaDecay {
+    /// The same d in every update.
+    Constant(f64),
+    /// min(d, (1 + n)/(10 + n)) after n updates: a young average follows the parameters closely.
+    WarmUp(f64),
+    /// d = 2^(−1/k): a value has lost half of its weight after k updates.
+    HalfLife {
+        /// k, in updates.
+        updates: f64,
+    },
+}
+
+impl EmaDecay {
+    /// d of the update that follows `updates` earlier ones.
+    #[must_use]
+    pub fn at(self, updates: u64) -> f64 {
+        match self {
+            Self::Constant(decay) => decay,
+            Self::WarmUp(decay) => decay.min((1.0 + updates as f64) / (10.0 + updates as f64)),
+            Self::HalfLife { updates } => (-std::f64::consts::LN_2 / updates).exp(),
+        }
+    }
+
+    fn check(self) -> Result<()> {
+        match self {
+            Self::Constant(value) | Self::WarmUp(value) if !(0.0..=1.0).contains(&value) => {
+                Err(Error::Setting {
+                    name: "the decay of an average",
+                    value,
+                    allowed: "0 to 1",
+                })
+            }
+            Self::HalfLife { updates } if !(updates.is_finite() && updates > 0.0) => Err(Error::Setting {
+                name: "the half-life of an average",
+                value: updates,
+                allowed: "a positive number",
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Shadow values of a set of parameters, by name.
+#[derive(Debug)]
+pub struct Ema {
+    decay: EmaDecay,
+    slots: BTreeMap<String, Slot>,
+    updates: u64,
+    dtype: DType,
+    device: Device,
+}
+
+#[derive(Debug)]
+struct Slot {
+    variable: Var,
+    /// Changed in place, so that views of it stay current.
+    shadow: Var,
+}
+
+impl Ema {
+    /// An average that starts at the values of `parameters`.
+    ///
+    /// # Errors
+    ///
+    /// When the decay is outside its range or a tensor cannot be copied.
+    pub fn new(parameters: &Parameters, decay: EmaDecay) -> Result<Self> {
+        decay.check()?;
+        let mut slots = BTreeMap::new();
+        for (name, variable) in parameters.named() {
+            let shadow = Var::from_tensor(&variable.as_detached_tensor().copy()?)?;
+            slots.insert(name, Slot { variable, shadow });
+        }
+        Ok(Self {
+            decay,
+            slots,
+            updates: 0,
+            dtype: parameters.dtype(),
+            device: parameters.device().clone(),
+        })
+    }
+
+    /// Moves the average towards the parameters: once after every step of the optimiser.
+    ///
+    /// # Errors
+    ///
+    /// When candle's operations fail.
+    pub fn update(&mut self) -> Result<()> {
+        let weight = 1.0 - self.decay.at(self.updates);
+        for slot in self.slots.values() {
+            let value = slot.variable.as_detached_tensor();
+            match (kernels_take(&value), value.dtype()) {
+                (true, DType::F64) => slot.shadow.inplace_op2(&value, &Lerp::<f64>::new(weight))?,
+                (true, _) => slot.shadow.inplace_op2(&value, &Lerp::<f32>::new(weight))?,
+                (false, _) => {
+                    let shadow = slot.shadow.as_detached_tensor();
+                    slot.shadow.set(&(&shadow + ((value - &shadow)? * weight)?)?)?;
+                }
+            }
+        }
+        self.updates += 1;
+        Ok(())
+    }
+
+    /// A view of the average, for building the model that samples; it follows later updates.
+    #[must_use]
+    pub fn detached(&self) -> View {
+        let tensors = self
+            .slots
+            .iter()
+            .map(|(name, slot)| (name.clone(), slot.shadow.as_detached_tensor()))
+            .collect();
+        View::new(&tensors, self.dtype, &self.device)
+    }
+
+    /// The decay.
+    #[must_use]
+    pub fn decay(&self) -> EmaDecay {
+        self.decay
+    }
+
+    /// How many updates have been made.
+    #[must_use]
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// A deep copy of the average under the parameters' names; with [`updates`](Self::updates) it is the whole state.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor cannot be copied.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.slots
+            .iter()
+            .map(|(name, slot)| Ok((name.clone(), slot.shadow.as_detached_tensor().copy()?)))
+            .collect()
+    }
+
+    /// Goes on from a [`state`](Self::state) after `updates` updates: all of it, or nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// When names or shapes differ; the error lists every difference.
+    pub fn restore(&mut self, state: &BTreeMap<String, Tensor>, updates: u64) -> Result<()> {
+        let wanted = self
+            .slots
+            .iter()
+            .map(|(name, slot)| (name.as_str(), slot.shadow.shape()));
+        check_same("the state of the average", wanted, state)?;
+        let mut values = Vec::with_capacity(self.slots.len());
+        for (name, slot) in &self.slots {
+            if let Some(tensor) = state.get(name) {
+                // A copy, because the tensors may be views of this very average.
+                let tensor = tensor.to_dtype(self.dtype)?.to_device(&self.device)?.copy()?;
+                values.push((&slot.shadow, tensor));
+            }
+        }
+        for (shadow, value) in values {
+            shadow.set(&value)?;
+        }
+        self.updates = updates;
+        Ok(())
+    }
+}
+
+struct Lerp<T> {
+    weight: f64,
+    element: std::marker::PhantomData<T>,
+}
+
+impl<T> Lerp<T> {
+    fn new(weight: f64) -> Self {
+        Self {
+            weight,
+            element: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<T: Element + InStorage> InplaceOp2 for Lerp<T> {
+    fn name(&self) -> &'static str {
+        "ema"
+    }
+
+    fn cpu_fwd(
+        &self,
+        shadow: &mut CpuStorage,
+        layout: &Layout,
+        value: &CpuStorage,
+        value_layout: &Layout,
+    ) -> candle_core::Result<()> {
+        let value = values::<T>(value, value_layout)?;
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!("an average of shape {:?} is not contiguous", layout.shape());
+        };
+        let Some(shadow) = T::slice_mut(shadow).and_then(|values| values.get_mut(start..end)) else {
+            bail!("an average and its parameter differ in type or length");
+        };
+        tallow_kernels::lerp(shadow, value, self.weight).map_err(candle_core::Error::wrap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Init;
+
+    fn set(parameters: &Parameters, value: f64) {
+        let variable = parameters.variable("p").unwrap();
+        variable
+            .set(&variable.ones_like().unwrap().affine(value, 0.0).unwrap())
+            .unwrap();
+    }
+
+    fn start() -> Parameters {
+        let parameters = Parameters::new(1, DType::F64, &Device::Cpu);
+        parameters.scope().parameter("p", 2, Init::ZEROS).unwrap();
+        parameters
+    }
+
+    fn shadow(ema: &Ema) -> f64 {
+        ema.detached().tensors()["p"].to_vec1::<f64>().unwrap()[1]
+    }
+
+    #[test]
+    fn after_a_jump_the_distance_falls_geometrically() {
+        let parameters = start();
+        let mut ema = Ema::new(&parameters, EmaDecay::Constant(0.9)).unwrap();
+        set(&parameters, 1.0);
+        for _ in 0..20 {
+            ema.update().unwrap();
+        }
+        assert!((1.0 - shadow(&ema) - 0.9f64.powi(20)).abs() < 1e-14);
+    }
+
+    #[test]
+    fn a_half_life_halves_the_distance() {
+        let parameters = start();
+        let mut ema = Ema::new(&parameters, EmaDecay::HalfLife { updates: 8.0 }).unwrap();
+        set(&parameters, 1.0);
+        for _ in 0..8 {
+            ema.update().unwrap();
+        }
+        assert!((shadow(&ema) - 0.5).abs() < 1e-14);
+    }
+
+    #[test]
+    fn the_warm_up_starts_at_a_tenth_and_ends_at_the_decay() {
+        let decay = EmaDecay::WarmUp(0.999);
+        assert_eq!(decay.at(0), 0.1);
+        assert!((0..20_000).all(|n| decay.at(n) <= decay.at(n + 1)));
+        assert_eq!(decay.at(1_000_000), 0.999);
+    }
+
+    #[test]
+    fn a_view_made_early_follows_and_a_restored_average_goes_on() {
+        let parameters = start();
+        let mut ema = Ema::new(&parameters, EmaDecay::WarmUp(0.99)).unwrap();
+        let early = ema.detached();
+        set(&parameters, 1.0);
+        ema.update().unwrap();
+        let (state, updates) = (ema.state().unwrap(), ema.updates());
+        ema.update().unwrap();
+        let twice = shadow(&ema);
+        assert_eq!(early.tensors()["p"].to_vec1::<f64>().unwrap()[0], twice);
+        ema.restore(&state, updates).unwrap();
+        assert_ne!(shadow(&ema), twice);
+        ema.update().unwrap();
+        assert_eq!(shadow(&ema), twice);
+        assert!(ema.restore(&BTreeMap::new(), 0).is_err());
+    }
+
+    #[test]
+    fn decays_outside_their_range_are_refused() {
+        for decay in [
+            EmaDecay::Constant(1.1),
+            EmaDecay::WarmUp(f64::NAN),
+            EmaDecay::HalfLife { updates: 0.0 },
+        ] {
+            assert!(Ema::new(&start(), decay).is_err(), "{decay:?}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What can go wrong when layers are built, called, trained or read from files.
+
+use std::path::PathBuf;
+
+use candle_core::{DType, Device, Shape};
+use thiserror::Error;
+
+/// Why a layer, an optimiser or a file was refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two layers asked for the same parameter.
+    #[error("the parameter `{name}` exists already: give each layer its own scope")]
+    Duplicate {
+        /// The full name.
+        name: String,
+    },
+    /// A name that is not in the set.
+    #[error("there is no parameter `{name}`; nearest in the alphabet: {near}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// Its neighbours.
+        near: String,
+    },
+    /// A name that files or scopes could not tell from others.
+    #[error(
+        "`{name}` is no name for a parameter: names and scopes are not empty and do not start or end with a dot"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A parameter has another shape than its layer expects.
+    #[error(
+        "the parameter `{name}` has shape {got:?} where the layer needs {wanted:?}: build it with the same sizes"
+    )]
+    ParameterShape {
+        /// The full name.
+        name: String,
+        /// The shape that the layer needs.
+        wanted: Shape,
+        /// The shape found.
+        got: Shape,
+    },
+    /// A set of tensors does not fit the set that it should replace.
+    #[error("{what} does not fit, nothing was changed:\n{}", differences.join("\n"))]
+    Differences {
+        /// What was being read.
+        what: String,
+        /// One sentence for each difference.
+        differences: Vec<String>,
+    },
+    /// Parameters that the loss does not reach.
+    #[error(
+        "no gradient reached {}: freeze them, set `missing` to `Skip`, or look for an operation that cuts the graph",
+        names.join(", ")
+    )]
+    MissingGradients {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Some gradient is infinite or not a number.
+    #[error("the norm of the gradients is {norm}: lower the learning rate, or audit the gradients by name")]
+    NonFiniteGradients {
+        /// The norm found.
+        norm: f64,
+    },
+    /// A setting outside its range.
+    #[error("{name} = {value}, allowed is {allowed}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// The values that it may have.
+        allowed: &'static str,
+    },
+    /// An input of the wrong shape.
+    #[error("{layer} takes {wanted}, got {got:?}")]
+    Input {
+        /// The layer.
+        layer: String,
+        /// The shape it takes.
+        wanted: String,
+        /// The shape it got.
+        got: Shape,
+    },
+    /// An input of another type than the parameters.
+    #[error("{layer} has parameters of type {wanted:?}, the input has {got:?}: convert it with `to_dtype`")]
+    Type {
+        /// The layer.
+        layer: String,
+        /// The type of its parameters.
+        wanted: DType,
+        /// The type of the input.
+        got: DType,
+    },
+    /// An input on another device than the parameters.
+    #[error("{layer} has parameters on {wanted:?}, the input is on {got:?}: move it with `to_device`")]
+    Place {
+        /// The layer.
+        layer: String,
+        /// The device of its parameters.
+        wanted: Device,
+        /// The device of the input.
+        got: Device,
+    },
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// A file whose content is not safetensors.
+    #[error("{} is not a safetensors file: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: safetensors::SafeTensorError,
+    },
+    /// A kernel refused its arguments.
+    #[error(transparent)]
+    Kernel(#[from] tallow_kernels::Error),
+    /// An operation on tensors failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// The result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(error) => error,
+            error => Self::wrap(error),
+        }
+    }
+}

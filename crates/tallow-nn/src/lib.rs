@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod activation;
+mod adamw;
+mod ema;
+mod error;
+mod gradients;
+mod init;
+mod linear;
+mod moments;
+mod parameters;
+mod scope;
+mod slices;
+mod tensor_file;
+
+pub use activation::activate;
+pub use adamw::{AdamW, AdamWConfig, Decay, Group, MissingGradient};
+pub use ema::{Ema, EmaDecay};
+pub use error::{Error, Result};
+pub use gradients::{GradientState, clip_grad_norm, gradient_audit, gradient_norm};
+pub use init::Init;
+pub use linear::{Linear, LinearInit};
+pub use parameters::Parameters;
+pub use scope::{Scope, View};
+pub use tallow_kernels::Activation;
+pub use tensor_file::{read_tensors, write_tensors};

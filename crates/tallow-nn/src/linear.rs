@@ -1,0 +1,354 @@
+//! The linear layer with its activation: y = act(x Wᵀ + b).
+//!
+//! On the host, in f32 and f64, the product, the bias and the activation are one operation of the graph, worked on in
+//! blocks of rows that stay in the cache; elsewhere the layer is composed of candle's operations.
+
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Module, Shape, Tensor};
+use tallow_kernels::{Activation, Layer, Saved, Wanted};
+
+use crate::activation::{Slope, composed};
+use crate::error::{Error, Result};
+use crate::init::Init;
+use crate::scope::Scope;
+use crate::slices::{Element, kernels_take, values, with_values};
+
+/// y = act(x Wᵀ + b): x (…, inputs) to y (…, outputs), with PyTorch's names `weight` (outputs, inputs) and `bias`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weight: Tensor,
+    /// Zeros outside the graph when the layer has none.
+    bias: Tensor,
+    biased: bool,
+    activation: Activation,
+    name: String,
+}
+
+/// How the parameters of a [`Linear`] start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinearInit {
+    /// The weight's distribution.
+    pub weight: Init,
+    /// The bias's distribution; `None` for a layer without one.
+    pub bias: Option<Init>,
+}
+
+impl LinearInit {
+    /// PyTorch's default: both uniform within ±1/√inputs.
+    #[must_use]
+    pub fn new(inputs: usize) -> Self {
+        Self {
+            weight: Init::fan_in(inputs),
+            bias: Some(Init::fan_in(inputs)),
+        }
+    }
+
+    /// All zeros: a last layer that starts by answering 0.
+    #[must_use]
+    pub fn zeros() -> Self {
+        Self {
+            weight: Init::ZEROS,
+            bias: Some(Init::ZEROS),
+        }
+    }
+
+    /// The same without a bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Self { bias: None, ..self }
+    }
+}
+
+impl Linear {
+    /// A layer with PyTorch's default start and no activation.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Scope::parameter`].
+    pub fn new(scope: &Scope<'_>, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::with_init(scope, inputs, outputs, LinearInit::new(inputs))
+    }
+
+    /// A layer that starts as `init` says, without activation.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Scope::parameter`].
+    pub fn with_init(scope: &Scope<'_>, inputs: usize, outputs: usize, init: LinearInit) -> Result<Self> {
+        let weight = scope.parameter("weight", (outputs, inputs), init.weight)?;
+        let bias = match init.bias {
+            Some(init) => scope.parameter("bias", outputs, init)?,
+            None => Tensor::zeros(outputs, scope.dtype(), scope.device())?,
+        };
+        let name = format!("the linear layer `{}`", scope.path());
+        Ok(Self {
+            weight,
+            bias,
+            biased: init.bias.is_some(),
+            activation: Activation::Identity,
+            name,
+        })
+    }
+
+    /// A layer of given tensors: weight (outputs, inputs), bias (outputs).
+    ///
+    /// # Errors
+    ///
+    /// When their shapes, types or devices do not fit each other.
+    pub fn from_tensors(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        let (outputs, _) = weight.dims2()?;
+        let biased = bias.is_some();
+        let bias = match bias {
+            Some(bias) => bias.contiguous()?,
+            None => Tensor::zeros(outputs, weight.dtype(), weight.device())?,
+        };
+        let name = "a linear layer".to_string();
+        let layer = Self {
+            weight: weight.contiguous()?,
+            bias,
+            biased,
+            activation: Activation::Identity,
+            name,
+        };
+        if layer.bias.dims() != [outputs] {
+            let (wanted, got) = (outputs.into(), layer.bias.shape().clone());
+            return Err(Error::ParameterShape {
+                name: "bias".to_string(),
+                wanted,
+                got,
+            });
+        }
+        layer.check_place(&layer.bias)?;
+        Ok(Self {
+            bias: layer.bias.contiguous()?,
+            ..layer
+        })
+    }
+
+    /// The same layer followed by `activation`, in the same pass over the data.
+    #[must_use]
+    pub fn activated(self, activation: Activation) -> Self {
+        Self { activation, ..self }
+    }
+
+    /// The weight, (outputs, inputs).
+    #[must_use]
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias, (outputs), if the layer has one.
+    #[must_use]
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.biased.then_some(&self.bias)
+    }
+
+    /// The activation that follows the product.
+    #[must_use]
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// Values of an input row.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.weight.dims().get(1).copied().unwrap_or(0)
+    }
+
+    /// Values of an output row.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.bias.elem_count()
+    }
+
+    /// y, (…, outputs), of x, (…, inputs), which has at least two dimensions.
+    ///
+    /// # Errors
+    ///
+    /// When the shape, type or device of `x` does not fit the layer.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let dims = x.dims();
+        if dims.len() < 2 || dims.last() != Some(&self.inputs()) {
+            let wanted = format!("(batch, …, {})", self.inputs());
+            return Err(Error::Input {
+                layer: self.name.clone(),
+                wanted,
+                got: x.shape().clone(),
+            });
+        }
+        self.check_place(x)?;
+        if kernels_take(x) {
+            self.fused(x)
+        } else {
+            self.composed(x)
+        }
+    }
+
+    fn fused(&self, x: &Tensor) -> Result<Tensor> {
+        let rows = x.elem_count().checked_div(self.inputs());
+        let rows = rows.unwrap_or_else(|| x.dims().iter().rev().skip(1).product());
+        let shape = Layer {
+            rows,
+            inputs: self.inputs(),
+            outputs: self.outputs(),
+            activation: self.activation,
+        };
+        let keep = x.track_op() || self.weight.track_op() || self.bias.track_op();
+        let keep = if keep { Wanted::Yes } else { Wanted::No };
+        let op = LinearOp {
+            layer: shape,
+            keep,
+            slope: Slope::default(),
+        };
+        Ok(x.contiguous()?.apply_op3(&self.weight, &self.bias, op)?)
+    }
+
+    /// The layer by candle's operations: for other devices and types, and as a reference in tests.
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        let mut dims = x.dims().to_vec();
+        let rows = dims[..dims.len() - 1].iter().product::<usize>();
+        if let Some(last) = dims.last_mut() {
+            *last = self.outputs();
+        }
+        let mut z = x.reshape((rows, self.inputs()))?.matmul(&self.weight.t()?)?;
+        if self.biased {
+            z = z.broadcast_add(&self.bias)?;
+        }
+        Ok(composed(&z, self.activation)?.reshape(dims)?)
+    }
+
+    fn check_place(&self, x: &Tensor) -> Result<()> {
+        if x.dtype() != self.weight.dtype() {
+            let (wanted, got) = (self.weight.dtype(), x.dtype());
+            return Err(Error::Type {
+                layer: self.name.clone(),
+                wanted,
+                got,
+            });
+        }
+        if !x.device().same_device(self.weight.device()) {
+            let (wanted, got) = (self.weight.device().clone(), x.device().clone());
+            return Err(Error::Place {
+                layer: self.name.clone(),
+                wanted,
+                got,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Module for Linear {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(Self::forward(self, x)?)
+    }
+}
+
+/// x, W and b of one layer, all contiguous on the host.
+struct LinearOp {
+    layer: Layer,
+    keep: Wanted,
+    slope: Slope,
+}
+
+impl LinearOp {
+    fn forward<T: Element>(&self, x: &[T], weight: &[T], bias: &[T]) -> candle_core::Result<CpuStorage> {
+        let result = self.layer.forward(x, weight, Some(bias), self.keep);
+        let (y, slope) = result.map_err(candle_core::Error::wrap)?;
+        if !slope.is_empty() {
+            self.slope.put(slope);
+        }
+        Ok(T::to_cpu_storage_owned(y))
+    }
+
+    fn backward<T: Element>(
+        &self,
+        [x, weight, bias]: [&Tensor; 3],
+        dy: &Tensor,
+    ) -> candle_core::Result<Gradients> {
+        let wanted = |tracked| if tracked { Wanted::Yes } else { Wanted::No };
+        let weights = weight.track_op() || bias.track_op();
+        let gradients = with_values::<T, _>(x, |x_values| {
+            with_values::<T, _>(weight, |weight| {
+                with_values::<T, _>(dy, |dy| {
+                    self.slope.with::<T, _>(|slope| {
+                        let saved = Saved {
+                            x: x_values,
+                            weight,
+                            slope,
+                        };
+                        let result = self
+                            .layer
+                            .backward(saved, dy, wanted(x.track_op()), wanted(weights));
+                        result.map_err(candle_core::Error::wrap)
+                    })
+                })
+            })
+        })?;
+        let tensor = |values: Option<Vec<T>>, like: &Tensor| match values {
+            Some(values) if like.track_op() => {
+                Tensor::from_vec(values, like.shape(), like.device()).map(Some)
+            }
+            _ => Ok(None),
+        };
+        Ok((
+            tensor(gradients.x, x)?,
+            tensor(gradients.weight, weight)?,
+            tensor(gradients.bias, bias)?,
+        ))
+    }
+}
+
+type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
+
+impl CustomOp3 for LinearOp {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let y = match x {
+            CpuStorage::F64(_) => self.forward::<f64>(
+                values(x, x_layout)?,
+                values(weight, weight_layout)?,
+                values(bias, bias_layout)?,
+            )?,
+            _ => self.forward::<f32>(
+                values(x, x_layout)?,
+                values(weight, weight_layout)?,
+                values(bias, bias_layout)?,
+            )?,
+        };
+        let mut dims = x_layout.dims().to_vec();
+        if let Some(last) = dims.last_mut() {
+            *last = self.layer.outputs;
+        }
+        Ok((y, dims.into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> candle_core::Result<Gradients> {
+        let dy = dy.contiguous()?;
+        match dy.dtype() {
+            DType::F64 => self.backward::<f64>([x, weight, bias], &dy),
+            _ => self.backward::<f32>([x, weight, bias], &dy),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "linear_tests.rs"]
+mod tests;

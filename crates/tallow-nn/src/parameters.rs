@@ -1,0 +1,374 @@
+//! The trainable tensors of a model, in the order of their names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use candle_core::{DType, Device, Shape, Tensor, Var};
+
+use crate::error::{Error, Result};
+use crate::init::Init;
+use crate::scope::{Scope, View};
+use crate::tensor_file;
+
+/// The trainable tensors of a model: seeded by name, ordered by name, saved under PyTorch's names.
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use tallow_nn::{Linear, Parameters};
+///
+/// let parameters = Parameters::new(7, DType::F32, &Device::Cpu);
+/// let trained = Linear::new(&parameters.scope().at("head"), 4, 2)?;
+/// let sampling = Linear::new(&parameters.detached().scope().at("head"), 4, 2)?; // same weights, no graph
+/// assert_eq!(parameters.names(), ["head.bias", "head.weight"]);
+/// assert_eq!(parameters.count(), 10);
+/// # Ok::<(), tallow_nn::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Parameters {
+    variables: RwLock<BTreeMap<String, Var>>,
+    seed: u64,
+    dtype: DType,
+    device: Device,
+}
+
+impl Parameters {
+    /// An empty set; layers built in its [`scope`](Self::scope) add theirs, drawn from `seed` and their names.
+    #[must_use]
+    pub fn new(seed: u64, dtype: DType, device: &Device) -> Self {
+        Self {
+            variables: RwLock::default(),
+            seed,
+            dtype,
+            device: device.clone(),
+        }
+    }
+
+    /// The root scope, for the constructor of a model.
+    #[must_use]
+    pub fn scope(&self) -> Scope<'_> {
+        Scope::creating(self)
+    }
+
+    /// A view that shares the storage but has no graph: what sampling builds its model from. It follows training.
+    #[must_use]
+    pub fn detached(&self) -> View {
+        let tensors = self.read(|variables| {
+            variables
+                .iter()
+                .map(|(name, variable)| (name.clone(), variable.as_detached_tensor()))
+                .collect()
+        });
+        View::new(&tensors, self.dtype, &self.device)
+    }
+
+    /// The seed that the start was drawn from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The type of every parameter.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The device of every parameter.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How many numbers are trained.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.read(|variables| variables.values().map(|variable| variable.elem_count()).sum())
+    }
+
+    /// The names, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.read(|variables| variables.keys().cloned().collect())
+    }
+
+    /// The variables with their names, sorted by name; they share storage with this set.
+    #[must_use]
+    pub fn named(&self) -> Vec<(String, Var)> {
+        self.read(|variables| {
+            variables
+                .iter()
+                .map(|(name, variable)| (name.clone(), variable.clone()))
+                .collect()
+        })
+    }
+
+    /// The variable of a name.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<Var> {
+        self.read(|variables| variables.get(name).cloned())
+    }
+
+    /// A deep copy of the values, which training does not change.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor cannot be copied.
+    pub fn snapshot(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.named()
+            .into_iter()
+            .map(|(name, variable)| Ok((name, variable.as_detached_tensor().copy()?)))
+            .collect()
+    }
+
+    /// Takes values from `tensors`, converted to the type and device of the parameters: all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// When names or shapes differ; the error lists every difference, and nothing is changed.
+    pub fn restore(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        self.replace("the set of tensors", tensors)
+    }
+
+    /// Writes a safetensors file with `metadata`, a text of the caller's (JSON, by custom), beside the tensors.
+    ///
+    /// The file is written aside and renamed, so a reader never sees half of it. The same values give the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>, metadata: &str) -> Result<()> {
+        tensor_file::write_tensors(path, self.detached().tensors(), metadata)
+    }
+
+    /// Reads a file written by [`save`](Self::save) or by PyTorch's safetensors under the same names; returns its
+    /// metadata, empty if it has none of ours.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or its names or shapes differ from the parameters'; then nothing is changed.
+    pub fn load(&self, path: impl AsRef<Path>) -> Result<String> {
+        let path = path.as_ref();
+        let (tensors, metadata) = tensor_file::read_tensors(path)?;
+        self.replace(&path.display().to_string(), &tensors)?;
+        Ok(metadata)
+    }
+
+    pub(crate) fn create(&self, name: String, shape: &Shape, init: Init) -> Result<Tensor> {
+        init.check()?;
+        if name.is_empty() || name.starts_with('.') || name.ends_with('.') || name.contains("..") {
+            return Err(Error::Name { name });
+        }
+        let mut variables = self.variables.write().unwrap_or_else(PoisonError::into_inner);
+        if variables.contains_key(&name) {
+            return Err(Error::Duplicate { name });
+        }
+        let variable = Var::from_tensor(&init.draw(&name, shape, self.seed, self.dtype, &self.device)?)?;
+        let tensor = variable.as_tensor().clone();
+        variables.insert(name, variable);
+        Ok(tensor)
+    }
+
+    fn replace(&self, what: &str, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        let named: BTreeMap<_, _> = self.named().into_iter().collect();
+        let shapes = named
+            .iter()
+            .map(|(name, variable)| (name.as_str(), variable.shape()));
+        check_same(what, shapes, tensors)?;
+        let mut replacements = Vec::with_capacity(named.len());
+        for (name, variable) in &named {
+            if let Some(tensor) = tensors.get(name) {
+                // A copy, because the tensors may be views of these very parameters.
+                replacements.push((
+                    variable,
+                    tensor.to_dtype(self.dtype)?.to_device(&self.device)?.copy()?,
+                ));
+            }
+        }
+        for (variable, tensor) in replacements {
+            variable.set(&tensor)?;
+        }
+        Ok(())
+    }
+
+    fn read<R>(&self, f: impl FnOnce(&BTreeMap<String, Var>) -> R) -> R {
+        f(&self.variables.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Refuses `tensors` unless it has exactly the names and shapes of `wanted`, which is sorted by name.
+pub(crate) fn check_same<'a>(
+    what: &str,
+    wanted: impl Iterator<Item = (&'a str, &'a Shape)>,
+    tensors: &BTreeMap<String, Tensor>,
+) -> Result<()> {
+    let wanted: BTreeMap<_, _> = wanted.collect();
+    let mut differences = Vec::new();
+    for (name, shape) in &wanted {
+        match tensors.get(*name) {
+            None => differences.push(format!("  `{name}` {shape:?} is missing")),
+            Some(tensor) if tensor.shape() != *shape => {
+                differences.push(format!(
+                    "  `{name}` has shape {:?}, needed is {shape:?}",
+                    tensor.shape()
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, tensor) in tensors {
+        if !wanted.contains_key(name.as_str()) {
+            differences.push(format!("  `{name}` {:?} is not expected", tensor.shape()));
+        }
+    }
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Differences {
+            what: what.to_string(),
+            differences,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linear::Linear;
+
+    fn two_layers(seed: u64) -> Parameters {
+        let parameters = Parameters::new(seed, DType::F32, &Device::Cpu);
+        for layer in 0..2 {
+            Linear::new(&parameters.scope().at("net").at(layer), 3, 3).unwrap();
+        }
+        parameters
+    }
+
+    fn values(parameters: &Parameters) -> Vec<f32> {
+        let tensors = parameters.named();
+        tensors
+            .iter()
+            .flat_map(|(_, v)| v.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_layer_starts_the_same_whatever_else_the_model_has() {
+        let alone = Parameters::new(5, DType::F32, &Device::Cpu);
+        Linear::new(&alone.scope().at("net.1"), 3, 3).unwrap();
+        let all = two_layers(5).snapshot().unwrap();
+        for (name, tensor) in alone.snapshot().unwrap() {
+            let other = all[&name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(
+                tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+                other,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_taken_or_empty_name_is_refused() {
+        let parameters = two_layers(1);
+        let taken = parameters
+            .scope()
+            .at("net")
+            .at(0)
+            .parameter("weight", 3, Init::ZEROS);
+        assert!(matches!(taken, Err(Error::Duplicate { name }) if name == "net.0.weight"));
+        assert!(matches!(
+            parameters.scope().parameter("", 3, Init::ZEROS),
+            Err(Error::Name { .. })
+        ));
+        assert_eq!(parameters.names().len(), 4);
+    }
+
+    #[test]
+    fn a_view_refuses_unknown_names_and_other_shapes() {
+        let view = two_layers(1).detached();
+        let error = Linear::new(&view.scope().at("net.2"), 3, 3).unwrap_err();
+        assert!(error.to_string().contains("net.1.weight"), "{error}");
+        assert!(matches!(
+            Linear::new(&view.scope().at("net.0"), 3, 4),
+            Err(Error::ParameterShape { .. })
+        ));
+    }
+
+    #[test]
+    fn a_view_follows_the_parameters_and_a_snapshot_does_not() {
+        let parameters = two_layers(1);
+        let (view, snapshot) = (parameters.detached(), parameters.snapshot().unwrap());
+        let weight = parameters.variable("net.0.weight").unwrap();
+        weight.set(&weight.zeros_like().unwrap()).unwrap();
+        let sum = |tensor: &Tensor| {
+            tensor
+                .abs()
+                .unwrap()
+                .sum_all()
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap()
+        };
+        assert_eq!(sum(&view.tensors()["net.0.weight"]), 0.0);
+        assert!(sum(&snapshot["net.0.weight"]) > 0.0);
+        assert!(!view.tensors()["net.0.weight"].track_op());
+    }
+
+    #[test]
+    fn a_file_brings_back_every_bit_and_its_metadata() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let saved = two_layers(1);
+        saved.save(&path, r#"{"step": 3}"#).unwrap();
+        let other = two_layers(2);
+        assert_ne!(values(&other), values(&saved));
+        assert_eq!(other.load(&path).unwrap(), r#"{"step": 3}"#);
+        assert_eq!(values(&other), values(&saved));
+        let again = folder.path().join("again.safetensors");
+        other.save(&again, r#"{"step": 3}"#).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), std::fs::read(again).unwrap());
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "nothing is left aside"
+        );
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_changes_nothing_and_every_difference_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let saved = Parameters::new(1, DType::F64, &Device::Cpu);
+        Linear::new(&saved.scope().at("net.0"), 3, 4).unwrap();
+        Linear::new(&saved.scope().at("extra"), 1, 1).unwrap();
+        saved.save(&path, "").unwrap();
+        let parameters = two_layers(2);
+        let before = values(&parameters);
+        let Error::Differences { differences, .. } = parameters.load(&path).unwrap_err() else {
+            panic!()
+        };
+        // Two shapes, two missing, two unexpected.
+        assert_eq!(differences.len(), 6, "{differences:?}");
+        assert_eq!(values(&parameters), before);
+    }
+
+    #[test]
+    fn a_file_of_another_type_is_converted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let saved = Parameters::new(1, DType::F64, &Device::Cpu);
+        let loaded = Parameters::new(2, DType::F32, &Device::Cpu);
+        for parameters in [&saved, &loaded] {
+            Linear::new(&parameters.scope().at("net.0"), 3, 4).unwrap();
+        }
+        saved.save(&path, "").unwrap();
+        loaded.load(&path).unwrap();
+        let exact = saved
+            .variable("net.0.weight")
+            .unwrap()
+            .to_dtype(DType::F32)
+            .unwrap();
+        let read = loaded.variable("net.0.weight").unwrap();
+        assert_eq!(read.to_vec2::<f32>().unwrap(), exact.to_vec2::<f32>().unwrap());
+    }
+}
