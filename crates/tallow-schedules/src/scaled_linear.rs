@@ -33,7 +33,7 @@ impl ScaledLinear {
     ///
     /// # Errors
     ///
-    /// When a rate is outside `(0, 1e6]`, or `beta_0` is above `beta_1`.
+    /// When a rate is outside `[1e-12, 1e6]`, or `beta_0` is above `beta_1`.
     pub fn new(beta_0: f64, beta_1: f64) -> Result<Self> {
         check_betas("ScaledLinear", beta_0, beta_1)?;
         Ok(Self { beta_0, beta_1 })

@@ -21,7 +21,7 @@ impl SubVp {
     ///
     /// # Errors
     ///
-    /// When a rate is outside `(0, 1e6]`, or `beta_0` is above `beta_1`.
+    /// When a rate is outside `[1e-12, 1e6]`, or `beta_0` is above `beta_1`.
     pub fn new(beta_0: f64, beta_1: f64) -> Result<Self> {
         check_betas("SubVp", beta_0, beta_1)?;
         Ok(Self {

@@ -29,19 +29,19 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When there is none or more than 10⁷, or one is outside (0, 1), except that the last may be 1 (ᾱ = 0); also when a β is
+    /// When there is none or more than 10⁷, or one is outside [1e-30, 1), except that the last may be 1 (ᾱ = 0); also when a β is
     /// so small that it changes nothing.
     pub fn from_betas(betas: Vec<f64>) -> Result<Self> {
         check_length(betas.len())?;
         let last = betas.len() - 1;
         for (index, &value) in betas.iter().enumerate() {
-            let inside = value > 0.0 && (value < 1.0 || (value == 1.0 && index == last));
+            let inside = value >= 1e-30 && (value < 1.0 || (value == 1.0 && index == last));
             if !inside {
                 return Err(Error::Table {
                     what: "beta",
                     index,
                     value,
-                    allowed: "in (0, 1), or 1 at the last entry",
+                    allowed: "in [1e-30, 1), or 1 at the last entry",
                 });
             }
         }
@@ -328,7 +328,7 @@ mod tests {
         let message = Table::from_betas(vec![0.1, 1.5]).unwrap_err().to_string();
         assert_eq!(
             message,
-            "beta 1 of the table is 1.5: it must be in (0, 1), or 1 at the last entry"
+            "beta 1 of the table is 1.5: it must be in [1e-30, 1), or 1 at the last entry"
         );
         for alpha_bars in [
             vec![1.0],

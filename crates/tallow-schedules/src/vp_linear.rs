@@ -33,7 +33,7 @@ impl VpLinear {
     ///
     /// # Errors
     ///
-    /// When a rate is outside `(0, 1e6]`, or `beta_0` is above `beta_1`.
+    /// When a rate is outside `[1e-12, 1e6]`, or `beta_0` is above `beta_1`.
     pub fn new(beta_0: f64, beta_1: f64) -> Result<Self> {
         check_betas("VpLinear", beta_0, beta_1)?;
         Ok(Self { beta_0, beta_1 })
@@ -101,9 +101,15 @@ impl Schedule for VpLinear {
 
 /// Checks the two rates of a path of this family.
 pub(crate) fn check_betas(owner: &'static str, beta_0: f64, beta_1: f64) -> Result<()> {
-    const ALLOWED: &str = "in (0, 1e6]";
-    check(owner, "beta_0", beta_0, ALLOWED, beta_0 > 0.0 && beta_0 <= 1e6)?;
-    check(owner, "beta_1", beta_1, ALLOWED, beta_1 > 0.0 && beta_1 <= 1e6)?;
+    for (name, value) in [("beta_0", beta_0), ("beta_1", beta_1)] {
+        check(
+            owner,
+            name,
+            value,
+            "in [1e-12, 1e6]",
+            (1e-12..=1e6).contains(&value),
+        )?;
+    }
     check_order(owner, ("beta_0", beta_0), ("beta_1", beta_1))
 }
 

@@ -81,8 +81,8 @@ impl Weighting {
     ///
     /// # Errors
     ///
-    /// When γ of min-SNR, k or `sigma_data` is not positive and finite, γ of P2 is negative, or the bias is not within
-    /// [-100, 100].
+    /// When γ of min-SNR or `sigma_data` is not positive and finite, k of P2 is outside [1e-6, 1e6], its γ outside [0, 10],
+    /// or the bias outside [-100, 100].
     pub fn check(self) -> Result<()> {
         const POSITIVE: &str = "positive and finite";
         let positive = |name, value: f64| {
@@ -98,13 +98,13 @@ impl Weighting {
             Self::Uniform | Self::Snr | Self::Likelihood => Ok(()),
             Self::MinSnr { gamma } | Self::SoftMinSnr { gamma } => positive("gamma", gamma),
             Self::P2 { k, gamma } => {
-                positive("k", k)?;
+                check("a weighting", "k", k, "in [1e-6, 1e6]", (1e-6..=1e6).contains(&k))?;
                 check(
                     "a weighting",
                     "gamma",
                     gamma,
-                    "in [0, 100]",
-                    (0.0..=100.0).contains(&gamma),
+                    "in [0, 10]",
+                    (0.0..=10.0).contains(&gamma),
                 )
             }
             Self::Edm { sigma_data } => positive("sigma_data", sigma_data),

@@ -1,4 +1,5 @@
 //! Parameters, times and counts of any kind: an error or a result that keeps its promises, never a panic, never a NaN.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::sync::Arc;
 

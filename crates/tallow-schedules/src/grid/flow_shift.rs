@@ -135,7 +135,8 @@ pub fn karras_to_linear_flow(sigma_min: f64, sigma_max: f64, rho: f64, steps: us
 }
 
 fn shifted(t: f64, shift: f64) -> f64 {
-    shift * t / (1.0 + (shift - 1.0) * t)
+    // The same as a t/(1 + (a − 1) t), written so that 1 stays 1.
+    shift * t / ((1.0 - t) + shift * t)
 }
 
 fn check_shift(shift: f64) -> Result<()> {
