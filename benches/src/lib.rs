@@ -1,0 +1,4 @@
+//! Benchmarks of tallow, and its comparison with numbers that other programs computed.
+#![forbid(unsafe_code)]
+
+pub mod reference;
