@@ -3,6 +3,7 @@
 //! A family of solvers is one file here with a function `sampler`, and one line of [`FAMILIES`].
 
 mod ancestral;
+pub mod path;
 mod velocity;
 
 use std::cell::Cell;
@@ -117,7 +118,7 @@ impl Case<'_> {
 
     /// The path of the case.
     pub fn schedule(&self) -> Result<Arc<dyn Schedule>, String> {
-        super::schedule_of(&self.value["schedule"], self.tables)
+        path::schedule_of(&self.value["schedule"], self.tables)
     }
 
     /// The grid of the case's nodes, and the number of the case's step behind each of its steps. Steps of length zero (a
