@@ -11,6 +11,7 @@ mod grids;
 pub mod mixture;
 pub mod path;
 mod schedules;
+pub mod solvers;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
