@@ -281,10 +281,13 @@ impl<N: Network> Parameterized<N> {
     pub fn parameterization(&self) -> Parameterization {
         self.parameterization
     }
-}
 
-impl<N: Network> Denoiser for Parameterized<N> {
-    fn estimate(&self, x: &Tensor, at: Levels<'_>) -> Result<Estimate> {
+    /// What the model believes at `x`, (B, …), under a condition other than its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Denoiser::estimate`].
+    pub fn estimate_under(&self, condition: &Condition, x: &Tensor, at: Levels<'_>) -> Result<Estimate> {
         for level in at.iter() {
             self.parameterization.prediction.check(level)?;
         }
@@ -292,9 +295,7 @@ impl<N: Network> Denoiser for Parameterized<N> {
             Some(dtype) => x.to_dtype(dtype)?,
             None => x.clone(),
         };
-        let output = self
-            .parameterization
-            .call(&self.network, &input, at, &self.condition)?;
+        let output = self.parameterization.call(&self.network, &input, at, condition)?;
         let output = if self.dtype.is_some() {
             output.to_dtype(x.dtype())?
         } else {
@@ -302,5 +303,11 @@ impl<N: Network> Denoiser for Parameterized<N> {
         };
         let (output, range) = self.parameterization.split(&output, x)?;
         Ok(Estimate::new(x, output, self.parameterization.prediction, at)?.with_range(range))
+    }
+}
+
+impl<N: Network> Denoiser for Parameterized<N> {
+    fn estimate(&self, x: &Tensor, at: Levels<'_>) -> Result<Estimate> {
+        self.estimate_under(&self.condition, x, at)
     }
 }
