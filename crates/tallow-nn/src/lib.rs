@@ -4,6 +4,7 @@
 mod activation;
 mod adamw;
 mod ema;
+mod embedding;
 mod error;
 mod gradients;
 mod init;
@@ -17,6 +18,7 @@ mod tensor_file;
 pub use activation::activate;
 pub use adamw::{AdamW, AdamWConfig, Decay, Group, MissingGradient};
 pub use ema::{Ema, EmaDecay};
+pub use embedding::{FourierFeatures, SinusoidalConfig, SinusoidalEmbedding, WaveOrder};
 pub use error::{Error, Result};
 pub use gradients::{GradientState, clip_grad_norm, gradient_audit, gradient_norm};
 pub use init::Init;
