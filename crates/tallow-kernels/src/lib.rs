@@ -11,6 +11,7 @@ mod error;
 mod float;
 mod linear;
 mod normal;
+mod packed;
 mod parallel;
 mod product;
 mod reduce;

@@ -345,21 +345,4 @@ mod tests {
         );
         assert!(uniforms_from_bits(&[0; 4], &mut [0.0; 3]).is_err());
     }
-
-    #[test]
-    #[ignore = "a timing, not a law"]
-    fn time_of_a_million_normals() {
-        let bits = words(1 << 20, 7);
-        let mut out = vec![0.0; 1 << 20];
-        for path in Path::available() {
-            let best = (0..20)
-                .map(|_| {
-                    let start = std::time::Instant::now();
-                    normals_from_bits_on(path, &bits, &mut out).unwrap();
-                    start.elapsed().as_secs_f64() * 1e3
-                })
-                .fold(f64::INFINITY, f64::min);
-            println!("{}: {best:.2} ms", path.name());
-        }
-    }
 }

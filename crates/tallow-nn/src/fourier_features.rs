@@ -1,15 +1,13 @@
-//! Sinusoidal embeddings of times and Fourier features of points.
+//! Fourier features of points: sines and cosines of linear functions of x.
 //!
 //! ```text
-//! sinusoidal   ω_k = max_period^(−k/(n − shift)),  k = 0 … n − 1,  n = outputs/2
 //! harmonics    ω_k = k ω,  k = 1 … K          octaves   ω_k = 2ᵏ ω,  k = 0 … K − 1        (each value of x for itself)
 //! random       φ = 2π x B,  B_dj ~ N(0, std²)
 //! ```
 //!
 //! Gradients flow into x: guidance and likelihoods differentiate a network with respect to its input.
 //!
-//! Sources: Vaswani et al. 2017, arXiv:1706.03762 §3.5; Ho et al. 2020, arXiv:2006.11239; Tancik et al. 2020,
-//! arXiv:2006.10739 (random features); Mildenhall et al. 2020, arXiv:2003.08934 (octaves).
+//! Sources: Tancik et al. 2020, arXiv:2006.10739 (random features); Mildenhall et al. 2020, arXiv:2003.08934 (octaves).
 
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -184,112 +182,6 @@ impl FourierFeatures {
     }
 }
 
-/// The conventions of a [`SinusoidalEmbedding`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SinusoidalConfig {
-    /// Sines or cosines first.
-    pub order: WaveOrder,
-    /// 2π times this is the longest period, in units of the scaled time.
-    pub max_period: f64,
-    /// What is subtracted from the number of frequencies in the exponent (diffusers' `downscale_freq_shift`).
-    pub frequency_shift: f64,
-    /// What times are multiplied by first: 1000 for times in [0, 1].
-    pub scale: f64,
-}
-
-impl Default for SinusoidalConfig {
-    /// ADM's and DiT's: cosines first, period 10 000, no shift, times as they are.
-    fn default() -> Self {
-        Self {
-            order: WaveOrder::CosinesFirst,
-            max_period: 10_000.0,
-            frequency_shift: 0.0,
-            scale: 1.0,
-        }
-    }
-}
-
-impl SinusoidalConfig {
-    /// DDPM's, the default of diffusers' `Timesteps`: sines first and a shift of 1.
-    #[must_use]
-    pub fn ddpm() -> Self {
-        Self {
-            order: WaveOrder::SinesFirst,
-            frequency_shift: 1.0,
-            ..Self::default()
-        }
-    }
-}
-
-/// The embedding of times: (B,) to (B, outputs).
-#[derive(Clone, Debug, PartialEq)]
-pub struct SinusoidalEmbedding(FourierFeatures);
-
-impl SinusoidalEmbedding {
-    /// An embedding with `outputs` values under the given conventions.
-    ///
-    /// # Errors
-    ///
-    /// When `outputs` is odd or too small for the shift, or a number of the configuration is out of range.
-    pub fn new(outputs: usize, config: SinusoidalConfig) -> Result<Self> {
-        if outputs == 0 || !outputs.is_multiple_of(2) {
-            let allowed = "even and positive: a sine and a cosine for each frequency";
-            return Err(Error::Setting {
-                name: "outputs of a sinusoidal embedding",
-                value: outputs as f64,
-                allowed,
-            });
-        }
-        let waves = outputs / 2;
-        let span = waves as f64 - config.frequency_shift;
-        if span.is_nan() || span <= 0.0 {
-            let allowed = "less than half of the outputs";
-            return Err(Error::Setting {
-                name: "frequency_shift",
-                value: config.frequency_shift,
-                allowed,
-            });
-        }
-        if config.max_period.is_nan() || config.max_period <= 0.0 {
-            let value = config.max_period;
-            return Err(Error::Setting {
-                name: "max_period",
-                value,
-                allowed: "a positive number",
-            });
-        }
-        let frequency = |k: usize| config.scale * (-config.max_period.ln() * k as f64 / span).exp();
-        Ok(Self(FourierFeatures::new(
-            1,
-            (0..waves).map(frequency).collect(),
-            config.order,
-        )?))
-    }
-
-    /// Values of an output row.
-    #[must_use]
-    pub fn outputs(&self) -> usize {
-        self.0.outputs()
-    }
-
-    /// (B, outputs) of the times t, (B,), in their type.
-    ///
-    /// # Errors
-    ///
-    /// When `t` is not of rank 1.
-    pub fn forward(&self, t: &Tensor) -> Result<Tensor> {
-        if t.rank() != 1 {
-            let (layer, wanted) = ("a sinusoidal embedding".to_string(), "(batch,)".to_string());
-            return Err(Error::Input {
-                layer,
-                wanted,
-                got: t.shape().clone(),
-            });
-        }
-        self.0.forward(&t.unsqueeze(1)?)
-    }
-}
-
 struct WavesOp(FourierFeatures);
 
 impl WavesOp {
@@ -400,31 +292,6 @@ mod tests {
     }
 
     #[test]
-    fn conventions_are_those_of_adm_and_of_ddpm() {
-        let t = Tensor::new(&[0.0f64, 7.0, 999.0], &Device::Cpu).unwrap();
-        let adm = SinusoidalEmbedding::new(8, SinusoidalConfig::default())
-            .unwrap()
-            .forward(&t)
-            .unwrap();
-        let ddpm = SinusoidalEmbedding::new(8, SinusoidalConfig::ddpm())
-            .unwrap()
-            .forward(&t)
-            .unwrap();
-        let (adm, ddpm) = (adm.to_vec2::<f64>().unwrap(), ddpm.to_vec2::<f64>().unwrap());
-        for (row, t) in [0.0f64, 7.0, 999.0].into_iter().enumerate() {
-            for k in 0..4 {
-                // 10000^(−k/4) = 10^−k, and with a shift of 1, 10^(−4k/3).
-                let angle = t * 0.1f64.powi(k);
-                assert!((adm[row][k as usize] - angle.cos()).abs() < 1e-12);
-                assert!((adm[row][k as usize + 4] - angle.sin()).abs() < 1e-12);
-                let angle = t * 10f64.powf(-4.0 * f64::from(k) / 3.0);
-                assert!((ddpm[row][k as usize] - angle.sin()).abs() < 1e-12);
-                assert!((ddpm[row][k as usize + 4] - angle.cos()).abs() < 1e-12);
-            }
-        }
-    }
-
-    #[test]
     fn single_precision_is_the_rounded_double_and_half_comes_close() {
         let features = FourierFeatures::harmonics(2, 4, 3.0).unwrap();
         let single = points().to_dtype(DType::F32).unwrap();
@@ -441,20 +308,23 @@ mod tests {
 
     #[test]
     fn sizes_and_shapes_that_do_not_fit_are_refused() {
-        assert!(SinusoidalEmbedding::new(7, SinusoidalConfig::default()).is_err());
-        assert!(SinusoidalEmbedding::new(2, SinusoidalConfig::ddpm()).is_err());
         assert!(FourierFeatures::harmonics(0, 3, 1.0).is_err());
         assert!(FourierFeatures::octaves(2, 0, 1.0).is_err());
         assert!(FourierFeatures::random(2, 3, f64::NAN, 1).is_err());
-        let embedding = SinusoidalEmbedding::new(4, SinusoidalConfig::default()).unwrap();
-        assert!(embedding.forward(&points()).is_err());
         assert!(
             FourierFeatures::harmonics(3, 2, 1.0)
                 .unwrap()
                 .forward(&points())
                 .is_err()
         );
-        let empty = Tensor::zeros(0, DType::F32, &Device::Cpu).unwrap();
-        assert_eq!(embedding.forward(&empty).unwrap().dims(), [0, 4]);
+        let empty = Tensor::zeros((0, 2), DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(
+            FourierFeatures::harmonics(2, 2, 1.0)
+                .unwrap()
+                .forward(&empty)
+                .unwrap()
+                .dims(),
+            [0, 8]
+        );
     }
 }
