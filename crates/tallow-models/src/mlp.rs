@@ -69,6 +69,7 @@ pub enum TimeFeatures {
 /// assert_eq!(config.activation, tallow_nn::Activation::Silu);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MlpConfig {
     /// Elements of a row of x.
     pub inputs: usize,
