@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod animation;
+mod axis;
+mod curves;
+mod density;
+mod drawing;
+mod error;
+mod file;
+mod font;
+mod image_grid;
+mod line;
+mod palette;
+mod panels;
+mod points;
+mod raster;
+mod scatter;
+mod strip;
+mod style;
+mod svg;
+mod trajectory;
+mod vector_field;
+
+pub use animation::{Animation, Looping};
+pub use curves::Curves;
+pub use density::Density;
+pub use drawing::Drawing;
+pub use error::{Error, Result};
+pub use image_grid::ImageGrid;
+pub use scatter::Scatter;
+pub use strip::Strip;
+pub use style::{Color, OKABE_ITO, Style, Theme, viridis};
+pub use trajectory::Trajectories;
+pub use vector_field::VectorField;
