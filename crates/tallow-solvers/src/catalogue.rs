@@ -2,7 +2,10 @@
 
 use crate::ddpm::DdpmVariance;
 use crate::rk4::Rk4Rule;
-use crate::{Ddim, Ddpm, Error, Euler, FinalStep, Heun, Midpoint, Result, Rk4, Sampler};
+use crate::{
+    Ddim, Ddpm, Dopri5, Dopri5Adaptive, DpmAdaptive, DpmPair, Error, Euler, FinalStep, Heun, Heun3, Midpoint, Result,
+    Rk4, Sampler,
+};
 
 /// A solver as tables, command lines and comparisons know it.
 #[derive(Clone, Copy)]
@@ -69,6 +72,16 @@ pub const SOLVERS: &[Entry] = &[
             final_step: FinalStep::Denoise,
         })
     }),
+    ode("heun3", 3.0, 3, || Box::new(Heun3::default())),
+    ode("dopri5", 5.0, 6, || Box::new(Dopri5::default())),
+    adaptive("dopri5_adaptive", 6, || Box::new(Dopri5Adaptive::default())),
+    adaptive("dpm_adaptive_12", 2, || {
+        Box::new(DpmAdaptive {
+            pair: DpmPair::OneTwo,
+            ..DpmAdaptive::default()
+        })
+    }),
+    adaptive("dpm_adaptive_23", 3, || Box::new(DpmAdaptive::default())),
     ode("ddim", 1.0, 1, || Box::new(Ddim::default())),
     sde("ddpm", 1.0, 1, || Box::new(Ddpm::default())),
     sde("ddpm_large", 1.0, 1, || {
@@ -128,6 +141,16 @@ const fn sde(name: &'static str, order: f64, evaluations: usize, make: fn() -> B
         claim: Claim::WeakOrder(order),
         evaluations,
         needs: Needs::IndependentNoise,
+        make,
+    }
+}
+
+const fn adaptive(name: &'static str, evaluations: usize, make: fn() -> Box<dyn Sampler>) -> Entry {
+    Entry {
+        name,
+        claim: Claim::Tolerance,
+        evaluations,
+        needs: Needs::AnyCoupling,
         make,
     }
 }

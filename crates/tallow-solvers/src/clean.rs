@@ -57,7 +57,7 @@ pub(crate) fn exponential(estimate: &Estimate, step: &Step<'_>) -> Result<Tensor
     if step.to.sigma == 0.0 {
         return Ok(lincomb([(step.to.alpha, &estimate.x0()?)])?);
     }
-    if step.from.sigma == 0.0 {
+    if step.from.sigma == 0.0 || !estimate.adds_up() {
         return Ok(lincomb([
             (step.to.alpha, &estimate.x0()?),
             (step.to.sigma, &estimate.noise()?),

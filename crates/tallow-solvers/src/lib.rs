@@ -1,13 +1,19 @@
 //! Solvers for diffusion and flow-matching models with measured orders, over any network.
 #![forbid(unsafe_code)]
 
+pub mod adaptive;
 pub mod catalogue;
 mod clean;
 pub mod ddim;
 pub mod ddpm;
+pub mod dopri5;
+pub mod dopri5_adaptive;
+pub mod dpm_adaptive;
 mod error;
 pub mod euler;
 pub mod heun;
+pub mod heun3;
+pub mod likelihood;
 pub mod midpoint;
 pub mod rk4;
 mod run;
@@ -18,13 +24,19 @@ use candle_core::Tensor;
 use tallow_denoisers::{Denoiser, Estimate, Noise};
 use tallow_schedules::Step;
 
+pub use adaptive::Control;
 pub use catalogue::{Claim, Entry, Needs, by_name};
 pub use clean::{FinalStep, estimate};
 pub use ddim::Ddim;
 pub use ddpm::Ddpm;
+pub use dopri5::Dopri5;
+pub use dopri5_adaptive::Dopri5Adaptive;
+pub use dpm_adaptive::{DpmAdaptive, DpmPair};
 pub use error::{Error, Result};
 pub use euler::Euler;
 pub use heun::Heun;
+pub use heun3::Heun3;
+pub use likelihood::{Divergence, Likelihood, Prior, Probes, bits_per_dim};
 pub use midpoint::Midpoint;
 pub use rk4::Rk4;
 pub use run::{Progress, Run};
