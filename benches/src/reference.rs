@@ -8,6 +8,8 @@ mod comparison;
 mod fields;
 mod file;
 mod grids;
+pub mod guidance;
+pub mod likelihood;
 pub mod mixture;
 pub mod path;
 mod schedules;
@@ -27,7 +29,15 @@ pub type Check = fn(&Fields<'_>, &File) -> Outcome;
 pub const FAMILIES: &[(&str, Check)] = &[
     ("schedules", |case, file| schedules::check(case, file).into()),
     ("grids", |case, file| grids::check(case, file).into()),
-    ("solvers", |case, file| solvers::check(case.value(), &file.tables).into()),
+    ("solvers", |case, file| {
+        solvers::check(case.value(), &file.tables).into()
+    }),
+    ("guidance", |case, file| {
+        guidance::check(case.value(), &file.tables).into()
+    }),
+    ("likelihood", |case, file| {
+        likelihood::check(case.value(), &file.tables).into()
+    }),
 ];
 
 /// How many cases came out how.

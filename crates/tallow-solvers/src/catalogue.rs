@@ -3,8 +3,8 @@
 use crate::ddpm::DdpmVariance;
 use crate::rk4::Rk4Rule;
 use crate::{
-    Ddim, Ddpm, Dopri5, Dopri5Adaptive, DpmAdaptive, DpmPair, Error, Euler, FinalStep, Heun, Heun3, Midpoint, Result,
-    Rk4, Sampler,
+    Ddim, Ddpm, Dopri5, Dopri5Adaptive, DpmAdaptive, DpmPair, Error, Euler, FinalStep, Heun, Heun3, Midpoint,
+    Result, Rk4, Sampler,
 };
 
 /// A solver as tables, command lines and comparisons know it.

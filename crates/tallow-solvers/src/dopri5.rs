@@ -24,9 +24,27 @@ pub(crate) const A: [&[f64]; 7] = [
     &[1.0 / 5.0],
     &[3.0 / 40.0, 9.0 / 40.0],
     &[44.0 / 45.0, -56.0 / 15.0, 32.0 / 9.0],
-    &[19372.0 / 6561.0, -25360.0 / 2187.0, 64448.0 / 6561.0, -212.0 / 729.0],
-    &[9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0],
-    &[35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0],
+    &[
+        19372.0 / 6561.0,
+        -25360.0 / 2187.0,
+        64448.0 / 6561.0,
+        -212.0 / 729.0,
+    ],
+    &[
+        9017.0 / 3168.0,
+        -355.0 / 33.0,
+        46732.0 / 5247.0,
+        49.0 / 176.0,
+        -5103.0 / 18656.0,
+    ],
+    &[
+        35.0 / 384.0,
+        0.0,
+        500.0 / 1113.0,
+        125.0 / 192.0,
+        -2187.0 / 6784.0,
+        11.0 / 84.0,
+    ],
 ];
 
 /// The difference of b and the weights of order 4.
@@ -92,8 +110,13 @@ impl Solver for Dopri5 {
 
 /// x + dt Σ aⱼ kⱼ.
 fn moved(x: &Tensor, dt: f64, weights: &[f64], slopes: &[Tensor]) -> Result<Tensor> {
-    let terms = weights.iter().zip(slopes).map(|(weight, slope)| (dt * weight, slope));
-    Ok(combine(&std::iter::once((1.0, x)).chain(terms).collect::<Vec<_>>())?)
+    let terms = weights
+        .iter()
+        .zip(slopes)
+        .map(|(weight, slope)| (dt * weight, slope));
+    Ok(combine(
+        &std::iter::once((1.0, x)).chain(terms).collect::<Vec<_>>(),
+    )?)
 }
 
 #[cfg(test)]
@@ -125,7 +148,9 @@ pub(crate) mod tests {
 
     fn end(sampler: &dyn Sampler, path: &Arc<dyn Schedule>, steps: usize) -> Vec<f64> {
         let grid = TimeGrid::uniform_lambda(path.clone(), 0.95, 0.05, steps).unwrap();
-        let x = sampler.sample(&lopsided(), &grid, &starts(), &mut Seeded::new(0)).unwrap();
+        let x = sampler
+            .sample(&lopsided(), &grid, &starts(), &mut Seeded::new(0))
+            .unwrap();
         x.flatten_all().unwrap().to_vec1().unwrap()
     }
 
@@ -134,7 +159,10 @@ pub(crate) mod tests {
         let truth = end(&Rk4::default(), path, 8192);
         let error = |steps| {
             let got = end(sampler, path, steps);
-            got.iter().zip(&truth).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+            got.iter()
+                .zip(&truth)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f64::max)
         };
         (error(steps[0]) / error(steps[1])).log2()
     }
@@ -146,7 +174,8 @@ pub(crate) mod tests {
         let n = 0..7;
         // Elementary weights of rooted trees: `leaf` is a row of ones, `grow` puts a root below, products join at a root.
         let leaf = [1.0; 7];
-        let grow = |w: [f64; 7]| -> [f64; 7] { std::array::from_fn(|i| n.clone().map(|j| a(i, j) * w[j]).sum()) };
+        let grow =
+            |w: [f64; 7]| -> [f64; 7] { std::array::from_fn(|i| n.clone().map(|j| a(i, j) * w[j]).sum()) };
         let join = |u: [f64; 7], v: [f64; 7]| -> [f64; 7] { std::array::from_fn(|i| u[i] * v[i]) };
         let c = grow(leaf);
         for (i, c) in c.iter().enumerate() {
@@ -178,7 +207,10 @@ pub(crate) mod tests {
             let four: f64 = n.clone().map(|i| (b(i) - E[i]) * tree[i]).sum();
             let holds = (four - 1.0 / density).abs() < 1e-14;
             // The embedded weights have the eight conditions of order 4, and not those of order 5.
-            assert!(holds || index >= 8, "condition {index} of the embedded pair: {four}");
+            assert!(
+                holds || index >= 8,
+                "condition {index} of the embedded pair: {four}"
+            );
         }
         let four: f64 = n.clone().map(|i| (b(i) - E[i]) * join(c2, c2)[i]).sum();
         assert!((four - 0.2).abs() > 1e-4);

@@ -109,7 +109,8 @@ impl Sampler for Dopri5Adaptive {
     ) -> Result<Sampled> {
         let model: Running<'_> = Watched::begin(model);
         let schedule = grid.schedule().as_ref();
-        let velocity = |x: &Tensor, at: &[NoiseLevel]| Ok(model.estimate(x, Levels::PerRow(at))?.velocity()?);
+        let velocity =
+            |x: &Tensor, at: &[NoiseLevel]| Ok(model.estimate(x, Levels::PerRow(at))?.velocity()?);
         let method = Embedded::new(&velocity, schedule, self.control, self.final_step);
         journey(method, &model, grid, &self.control, x, observe)
     }
@@ -137,7 +138,12 @@ struct Tried {
 }
 
 impl<'a> Embedded<'a> {
-    pub(crate) fn new(slope: Slope<'a>, schedule: &'a dyn Schedule, control: Control, final_step: FinalStep) -> Self {
+    pub(crate) fn new(
+        slope: Slope<'a>,
+        schedule: &'a dyn Schedule,
+        control: Control,
+        final_step: FinalStep,
+    ) -> Self {
         Self {
             slope,
             schedule,
@@ -179,7 +185,11 @@ impl Method for Embedded<'_> {
         let (x_size, slope_size) = (size(x)?, size(&slope)?);
         let small = |row: usize| {
             let (d0, d1) = (x_size[row], slope_size[row]);
-            let h = if d0 < 1e-5 || d1 < 1e-5 { 1e-6 * way } else { 0.01 * d0 / d1 };
+            let h = if d0 < 1e-5 || d1 < 1e-5 {
+                1e-6 * way
+            } else {
+                0.01 * d0 / d1
+            };
             h.clamp(1e-9 * way, way)
         };
         let small: Vec<f64> = (0..rows).map(small).collect();
@@ -189,7 +199,11 @@ impl Method for Embedded<'_> {
         let change = size(&(self.slope_at(&there, &times)? - &slope)?)?;
         let length = |row: usize| {
             let steepest = slope_size[row].max(change[row] / small[row]);
-            let h = if steepest <= 1e-15 { 1e-3 * way } else { (0.01 / steepest).powf(0.2) };
+            let h = if steepest <= 1e-15 {
+                1e-3 * way
+            } else {
+                (0.01 / steepest).powf(0.2)
+            };
             h.min(100.0 * small[row]).clamp(1e-9 * way, way)
         };
         let lengths = (0..rows).map(length).collect();
@@ -208,7 +222,13 @@ impl Method for Embedded<'_> {
         for stage in 1..7 {
             let at = moved(x, &lengths, A[stage], &slopes)?;
             let times: Vec<f64> = (0..from.len())
-                .map(|row| if C[stage] == 1.0 { to[row] } else { from[row] + C[stage] * lengths[row] })
+                .map(|row| {
+                    if C[stage] == 1.0 {
+                        to[row]
+                    } else {
+                        from[row] + C[stage] * lengths[row]
+                    }
+                })
                 .collect();
             slopes.push(self.slope_at(&at, &times)?);
             next = at;
@@ -235,7 +255,13 @@ impl Method for Embedded<'_> {
     }
 
     fn within(&self, shares: &[f64]) -> Result<(Tensor, Tensor)> {
-        let Some(Tried { x, next, lengths, slopes }) = &self.tried else {
+        let Some(Tried {
+            x,
+            next,
+            lengths,
+            slopes,
+        }) = &self.tried
+        else {
             return Err(crate::Error::Missing {
                 solver: Self::NAME,
                 what: "an attempted step",
@@ -243,17 +269,37 @@ impl Method for Embedded<'_> {
             });
         };
         // y(θ) = x + p₀ (x' − x) + h (p₁ k₁ + p₇ k₇ + p₂ Σ dᵢ kᵢ), and its slope.
-        let value = |r: f64| [r * r * (3.0 - 2.0 * r), r * (1.0 - r).powi(2), -r * r * (1.0 - r), (r * (1.0 - r)).powi(2)];
+        let value = |r: f64| {
+            [
+                r * r * (3.0 - 2.0 * r),
+                r * (1.0 - r).powi(2),
+                -r * r * (1.0 - r),
+                (r * (1.0 - r)).powi(2),
+            ]
+        };
         let slope = |r: f64| {
             let s = 1.0 - r;
-            [6.0 * r * s, s * s - 2.0 * r * s, r * r - 2.0 * r * s, 2.0 * r * s * (s - r)]
+            [
+                6.0 * r * s,
+                s * s - 2.0 * r * s,
+                r * r - 2.0 * r * s,
+                2.0 * r * s * (s - r),
+            ]
         };
         let combined = |of: &dyn Fn(f64) -> [f64; 4], of_x: f64, power: i32| -> Result<Tensor> {
             let scale = |row: usize, p: f64, power: i32| {
-                if lengths[row] == 0.0 { 0.0 } else { p * lengths[row].powi(power) }
+                if lengths[row] == 0.0 {
+                    0.0
+                } else {
+                    p * lengths[row].powi(power)
+                }
             };
             let column = |f: &dyn Fn(usize, [f64; 4]) -> f64| -> Vec<f64> {
-                shares.iter().enumerate().map(|(row, share)| f(row, of(*share))).collect()
+                shares
+                    .iter()
+                    .enumerate()
+                    .map(|(row, share)| f(row, of(*share)))
+                    .collect()
             };
             let mut terms = vec![
                 (column(&|row, p| of_x - scale(row, p[0], power - 1)), x),

@@ -121,8 +121,14 @@ impl Tried {
     fn at(&self, shares: &[f64], to: &[NoiseLevel], inner: Option<(&Tensor, f64)>) -> Result<Tensor> {
         let rows = 0..self.from.len();
         let tau = |row: usize| shares[row] * self.lengths[row];
-        let kept: Vec<f64> = rows.clone().map(|row| to[row].sigma / self.from[row].sigma).collect();
-        let data: Vec<f64> = rows.clone().map(|row| -to[row].alpha * (-tau(row)).exp_m1()).collect();
+        let kept: Vec<f64> = rows
+            .clone()
+            .map(|row| to[row].sigma / self.from[row].sigma)
+            .collect();
+        let data: Vec<f64> = rows
+            .clone()
+            .map(|row| -to[row].alpha * (-tau(row)).exp_m1())
+            .collect();
         let Some((inner, r)) = inner else {
             return Ok(combine_rows(&[(&kept, &self.x), (&data, &self.m)])?);
         };
@@ -131,7 +137,11 @@ impl Tried {
             .map(|row| to[row].alpha * shares[row] * phi_2(tau(row)) / r)
             .collect();
         let less: Vec<f64> = data.iter().zip(&bend).map(|(data, bend)| data - bend).collect();
-        Ok(combine_rows(&[(&kept, &self.x), (&less, &self.m), (&bend, inner)])?)
+        Ok(combine_rows(&[
+            (&kept, &self.x),
+            (&less, &self.m),
+            (&bend, inner),
+        ])?)
     }
 }
 

@@ -144,13 +144,19 @@ impl Likelihood {
         let trace = self.trace(x, noise)?;
         check_graph(model, x, schedule.level(from).into())?;
         let model = Watched::begin(model);
-        let wide = if x.dtype() == DType::F64 || x.device().is_cpu() { DType::F64 } else { DType::F32 };
+        let wide = if x.dtype() == DType::F64 || x.device().is_cpu() {
+            DType::F64
+        } else {
+            DType::F32
+        };
         // One more coordinate holds the integral so far.
         let joined = |x: &Tensor, last: &Tensor| -> Result<Tensor> {
             let (x, last) = (x.to_dtype(wide)?.reshape((rows, size))?, last.to_dtype(wide)?);
             Ok(Tensor::cat(&[x, last.reshape((rows, 1))?], 1)?)
         };
-        let state = |y: &Tensor| -> Result<Tensor> { Ok(y.narrow(1, 0, size)?.to_dtype(x.dtype())?.reshape(x.shape())?) };
+        let state = |y: &Tensor| -> Result<Tensor> {
+            Ok(y.narrow(1, 0, size)?.to_dtype(x.dtype())?.reshape(x.shape())?)
+        };
         let slope = |y: &Tensor, at: &[NoiseLevel]| -> Result<Tensor> {
             let (velocity, divergence) = both(&model, &state(y)?, Levels::PerRow(at), &trace)?;
             joined(&velocity, &divergence)
@@ -162,10 +168,21 @@ impl Likelihood {
             if x.elem_count() == 0 {
                 return Ok((start.clone(), 0));
             }
-            let failed = |error: Error| Failure { attempt: 0, time: from, error };
+            let failed = |error: Error| Failure {
+                attempt: 0,
+                time: from,
+                error,
+            };
             let (lengths, _) = method.start(&start, from, to).map_err(failed)?;
             let visit = &mut |_, _, _, _| Ok(true);
-            let (end, steps, _) = travel(&mut method, &self.control, start.clone(), (from, lengths), &[to], visit)?;
+            let (end, steps, _) = travel(
+                &mut method,
+                &self.control,
+                start.clone(),
+                (from, lengths),
+                &[to],
+                visit,
+            )?;
             Ok((end, steps))
         };
         let (end, steps) = go().map_err(|Failure { attempt, time, error }| Error::Step {
@@ -201,10 +218,18 @@ impl Likelihood {
             })
         };
         if start.sigma == 0.0 {
-            return refused("the first time", from, "where σ > 0, such as 1e-5: there is no score without noise");
+            return refused(
+                "the first time",
+                from,
+                "where σ > 0, such as 1e-5: there is no score without noise",
+            );
         }
         if to <= from {
-            return refused("the second time", to, "above the first: the prior lies at the noisy end");
+            return refused(
+                "the second time",
+                to,
+                "above the first: the prior lies at the noisy end",
+            );
         }
         match self.divergence {
             Divergence::Estimated { count: 0, .. } => refused("count", 0.0, "at least 1"),
@@ -243,7 +268,12 @@ pub enum Trace {
 /// # Errors
 ///
 /// When the model fails, returns a value that is not finite, or does not lead gradients back to `x`.
-pub fn divergence(model: &dyn Denoiser, x: &Tensor, at: Levels<'_>, trace: &Trace) -> Result<(Tensor, Tensor)> {
+pub fn divergence(
+    model: &dyn Denoiser,
+    x: &Tensor,
+    at: Levels<'_>,
+    trace: &Trace,
+) -> Result<(Tensor, Tensor)> {
     check_graph(model, x, at)?;
     let model = Watched::begin(model);
     both(&model, x, at, trace).map_err(|error| model.take_failure().unwrap_or(error))
@@ -298,7 +328,12 @@ impl Prior<'_> {
 }
 
 /// Velocity and divergence, both cut off from the graph.
-fn both<M: Denoiser>(model: &Watched<M>, x: &Tensor, at: Levels<'_>, trace: &Trace) -> Result<(Tensor, Tensor)> {
+fn both<M: Denoiser>(
+    model: &Watched<M>,
+    x: &Tensor,
+    at: Levels<'_>,
+    trace: &Trace,
+) -> Result<(Tensor, Tensor)> {
     let (rows, size) = rows_and_size(x)?;
     let var = Var::from_tensor(&x.detach())?;
     let velocity = model.estimate_with_graph(var.as_tensor(), at)?.velocity()?;
@@ -350,9 +385,11 @@ fn cut_graph() -> tallow_denoisers::Error {
 }
 
 fn rows_and_size(x: &Tensor) -> Result<(usize, usize)> {
-    let rows = x.dims().first().copied().ok_or_else(|| tallow_denoisers::Error::NoRows {
-        what: "x".to_owned(),
-    })?;
+    let rows = x
+        .dims()
+        .first()
+        .copied()
+        .ok_or_else(|| tallow_denoisers::Error::NoRows { what: "x".to_owned() })?;
     Ok((rows, x.dims()[1..].iter().product()))
 }
 
@@ -379,15 +416,33 @@ mod tests {
     }
 
     fn x() -> Tensor {
-        Tensor::new(&[[-0.9f64, 0.1, 0.3], [1.5, 0.9, -1.0], [0.2, -1.7, 0.6], [0.4, 0.2, 0.0]], &Device::Cpu).unwrap()
+        Tensor::new(
+            &[
+                [-0.9f64, 0.1, 0.3],
+                [1.5, 0.9, -1.0],
+                [0.2, -1.7, 0.6],
+                [0.4, 0.2, 0.0],
+            ],
+            &Device::Cpu,
+        )
+        .unwrap()
     }
 
     fn values(x: &Tensor) -> Vec<f64> {
-        x.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+        x.flatten_all()
+            .unwrap()
+            .to_dtype(DType::F64)
+            .unwrap()
+            .to_vec1()
+            .unwrap()
     }
 
     fn apart(a: &Tensor, b: &Tensor) -> f64 {
-        values(a).iter().zip(values(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+        values(a)
+            .iter()
+            .zip(values(b))
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f64::max)
     }
 
     #[test]
@@ -403,10 +458,24 @@ mod tests {
         for path in paths {
             let (from, to) = (0.02, 0.99 * path.t_max());
             let told = Likelihood::default()
-                .log_density(&model, path.as_ref(), (from, to), &x(), &Prior::LogDensity(&density), &mut Seeded::new(0))
+                .log_density(
+                    &model,
+                    path.as_ref(),
+                    (from, to),
+                    &x(),
+                    &Prior::LogDensity(&density),
+                    &mut Seeded::new(0),
+                )
                 .unwrap();
-            let off = apart(&told.log_density, &model.log_density(&x(), path.level(from)).unwrap());
-            assert!(off < 1e-3, "{path:?}: off by {off} nats after {} steps", told.steps);
+            let off = apart(
+                &told.log_density,
+                &model.log_density(&x(), path.level(from)).unwrap(),
+            );
+            assert!(
+                off < 1e-3,
+                "{path:?}: off by {off} nats after {} steps",
+                told.steps
+            );
         }
     }
 
@@ -420,9 +489,19 @@ mod tests {
         let exact = values(&model.log_density(&one, path.level(0.02)).unwrap())[0];
         for probes in [Probes::Rademacher, Probes::Gaussian] {
             let divergence = Divergence::Estimated { probes, count: 2 };
-            let likelihood = Likelihood { divergence, control: Control::new(1e-4, 1e-4).unwrap() };
+            let likelihood = Likelihood {
+                divergence,
+                control: Control::new(1e-4, 1e-4).unwrap(),
+            };
             let run = |seed| {
-                let told = likelihood.log_density(&model, &path, (0.02, 1.0), &many, &Prior::LogDensity(&density), &mut Seeded::new(seed));
+                let told = likelihood.log_density(
+                    &model,
+                    &path,
+                    (0.02, 1.0),
+                    &many,
+                    &Prior::LogDensity(&density),
+                    &mut Seeded::new(seed),
+                );
                 values(&told.unwrap().log_density)
             };
             let drawn = run(7);
@@ -432,7 +511,10 @@ mod tests {
             let mean = drawn.iter().sum::<f64>() / n;
             let error = (drawn.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n * (n - 1.0))).sqrt();
             // Six standard errors, and what the tolerance allows.
-            assert!((mean - exact).abs() < 6.0 * error + 1e-3, "{probes:?}: {mean} for {exact}, error {error}");
+            assert!(
+                (mean - exact).abs() < 6.0 * error + 1e-3,
+                "{probes:?}: {mean} for {exact}, error {error}"
+            );
             assert!(error > 1e-6, "random probes spread");
         }
     }
@@ -442,7 +524,12 @@ mod tests {
         let level = VpCosine::default().level(0.4);
         let model = mixture();
         let (velocity, exact) = divergence(&model, &x(), level.into(), &Trace::Exact).unwrap();
-        assert!(apart(&velocity, &model.estimate(&x(), level.into()).unwrap().velocity().unwrap()) == 0.0);
+        assert!(
+            apart(
+                &velocity,
+                &model.estimate(&x(), level.into()).unwrap().velocity().unwrap()
+            ) == 0.0
+        );
         let h = 1e-5;
         for (row, exact) in values(&exact).into_iter().enumerate() {
             let mut trace = 0.0;
@@ -450,7 +537,9 @@ mod tests {
                 let mut moved = [[0.0f64; 3]; 4];
                 moved[row][axis] = h;
                 let moved = Tensor::new(&moved, &Device::Cpu).unwrap();
-                let v = |x: Tensor| values(&model.estimate(&x, level.into()).unwrap().velocity().unwrap())[3 * row + axis];
+                let v = |x: Tensor| {
+                    values(&model.estimate(&x, level.into()).unwrap().velocity().unwrap())[3 * row + axis]
+                };
                 trace += (v((x() + &moved).unwrap()) - v((x() - &moved).unwrap())) / (2.0 * h);
             }
             assert!((trace - exact).abs() < 1e-6, "{trace} {exact}");
@@ -469,10 +558,19 @@ mod tests {
     fn a_code_is_what_encoding_finds_and_decodes_to_the_data() {
         let path: Arc<dyn Schedule> = Arc::new(VpLinear::default());
         let told = Likelihood::default()
-            .log_density(&mixture(), path.as_ref(), (1e-3, 1.0), &x(), &Prior::Gaussian { std: 1.0 }, &mut Seeded::new(0))
+            .log_density(
+                &mixture(),
+                path.as_ref(),
+                (1e-3, 1.0),
+                &x(),
+                &Prior::Gaussian { std: 1.0 },
+                &mut Seeded::new(0),
+            )
             .unwrap();
         let solver = Dopri5Adaptive::new(1e-7, 1e-7).unwrap();
-        let code = solver.transport(&mixture(), path.clone(), (1e-3, 1.0), &x()).unwrap();
+        let code = solver
+            .transport(&mixture(), path.clone(), (1e-3, 1.0), &x())
+            .unwrap();
         assert!(apart(&code, &told.code) < 1e-3);
         let back = solver.transport(&mixture(), path, (1.0, 1e-3), &code).unwrap();
         assert!(apart(&back, &x()) < 1e-5);
@@ -485,9 +583,19 @@ mod tests {
         let path = RectifiedFlow::default();
         let density = |x: &Tensor, at: NoiseLevel| model.log_density(x, at);
         let prior = Prior::LogDensity(&density);
-        let told = Likelihood::default().log_density(&model, &path, (0.05, 0.99), &x, &prior, &mut Seeded::new(0)).unwrap();
-        assert_eq!((told.code.dtype(), told.log_density.dtype()), (DType::F32, DType::F64));
-        assert!(apart(&told.log_density, &model.log_density(&x, path.level(0.05)).unwrap()) < 2e-3);
+        let told = Likelihood::default()
+            .log_density(&model, &path, (0.05, 0.99), &x, &prior, &mut Seeded::new(0))
+            .unwrap();
+        assert_eq!(
+            (told.code.dtype(), told.log_density.dtype()),
+            (DType::F32, DType::F64)
+        );
+        assert!(
+            apart(
+                &told.log_density,
+                &model.log_density(&x, path.level(0.05)).unwrap()
+            ) < 2e-3
+        );
     }
 
     #[test]
@@ -503,7 +611,8 @@ mod tests {
         let path = RectifiedFlow::default();
         let try_it = |model: &dyn Denoiser, between, std| {
             let prior = Prior::Gaussian { std };
-            let told = Likelihood::default().log_density(model, &path, between, &x(), &prior, &mut Seeded::new(0));
+            let told =
+                Likelihood::default().log_density(model, &path, between, &x(), &prior, &mut Seeded::new(0));
             told.unwrap_err().to_string()
         };
         let model = mixture();

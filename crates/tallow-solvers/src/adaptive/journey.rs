@@ -69,9 +69,15 @@ pub(crate) fn journey<M: Ends>(
         let x = log.jump(&x, first, last).map_err(failed)?;
         return Ok(log.sampled(x));
     }
-    let mut x = if enter == first { x } else { log.jump(&x, first, enter).map_err(failed)? };
+    let mut x = if enter == first {
+        x
+    } else {
+        log.jump(&x, first, enter).map_err(failed)?
+    };
     if !log.stopped {
-        x = log.travel(&mut method, control, x, enter, leave).map_err(failed)?;
+        x = log
+            .travel(&mut method, control, x, enter, leave)
+            .map_err(failed)?;
     }
     if !log.stopped && leave != last {
         x = log.jump(&x, leave, last).map_err(failed)?;
@@ -81,7 +87,13 @@ pub(crate) fn journey<M: Ends>(
 
 /// The level nearest to `at` at which the method can stand: where it is singular, one so near the end of the path that a
 /// first-order step from there is as exact as the tolerance asks (its error is of the order of (σ/α)², or (α/σ)²).
-fn inwards<M: Ends>(method: &M, at: NoiseLevel, other: NoiseLevel, grid: &TimeGrid, control: &Control) -> NoiseLevel {
+fn inwards<M: Ends>(
+    method: &M,
+    at: NoiseLevel,
+    other: NoiseLevel,
+    grid: &TimeGrid,
+    control: &Control,
+) -> NoiseLevel {
     if !method.is_singular(at) {
         return at;
     }
@@ -137,7 +149,13 @@ impl Log<'_, '_> {
             let schedule = self.grid.schedule().clone();
             let at = |to: NoiseLevel| -> Result<Tensor> {
                 let schedule: &dyn Schedule = schedule.as_ref();
-                let step = Step { schedule, from, to, index: 0, count: 1 };
+                let step = Step {
+                    schedule,
+                    from,
+                    to,
+                    index: 0,
+                    count: 1,
+                };
                 let x = exponential(&estimate, &step)?;
                 check_finite("the state after the step", &x)?;
                 Ok(x)
@@ -153,7 +171,11 @@ impl Log<'_, '_> {
             }
             at(to)
         };
-        take().map_err(|error| Failure { attempt, time: from.t, error })
+        take().map_err(|error| Failure {
+            attempt,
+            time: from.t,
+            error,
+        })
     }
 
     /// The method's own part of the way.
@@ -166,7 +188,11 @@ impl Log<'_, '_> {
         leave: NoiseLevel,
     ) -> std::result::Result<Tensor, Failure> {
         let (from, end) = (method.position(enter), method.position(leave));
-        let failed = |error: Error| Failure { attempt: 0, time: enter.t, error };
+        let failed = |error: Error| Failure {
+            attempt: 0,
+            time: enter.t,
+            error,
+        };
         let (lengths, belief) = method.start(&x, from, end).map_err(failed)?;
         if self.estimate.is_none() {
             self.estimate = Some(M::estimate(&x, belief, enter).map_err(failed)?);

@@ -89,7 +89,9 @@ impl Control {
 /// The root of the mean square of each row.
 pub(crate) fn root_mean_squares(x: &Tensor) -> Result<Vec<f64>> {
     let rows = x.dim(0)?;
-    let flat = x.to_dtype(DType::F64)?.reshape((rows, x.elem_count() / rows.max(1)))?;
+    let flat = x
+        .to_dtype(DType::F64)?
+        .reshape((rows, x.elem_count() / rows.max(1)))?;
     Ok(flat.sqr()?.mean(1)?.sqrt()?.to_device(&Device::Cpu)?.to_vec1()?)
 }
 

@@ -131,7 +131,9 @@ impl Rows {
 
     fn slowest_row(&self) -> usize {
         let left = |row: &usize| (self.end - self.position[*row]).abs();
-        (0..self.position.len()).max_by(|a, b| left(a).total_cmp(&left(b))).unwrap_or(0)
+        (0..self.position.len())
+            .max_by(|a, b| left(a).total_cmp(&left(b)))
+            .unwrap_or(0)
     }
 
     fn slowest(&self) -> f64 {
@@ -153,7 +155,13 @@ impl Rows {
     }
 
     /// Which rows may go on; sets the lengths of the next steps.
-    fn judge<M: Method>(&mut self, method: &M, control: &Control, errors: &[f64], to: &[f64]) -> Result<Vec<bool>> {
+    fn judge<M: Method>(
+        &mut self,
+        method: &M,
+        control: &Control,
+        errors: &[f64],
+        to: &[f64],
+    ) -> Result<Vec<bool>> {
         let mut accepted = vec![false; errors.len()];
         for (row, &error) in errors.iter().enumerate() {
             let tried = (to[row] - self.position[row]).abs();
@@ -170,13 +178,26 @@ impl Rows {
                 continue;
             }
             // A NaN, of an overflow, is the largest error.
-            self.length[row] = tried * if ideal.is_nan() { SHORTEST } else { ideal.clamp(SHORTEST, 0.9) };
+            self.length[row] = tried
+                * if ideal.is_nan() {
+                    SHORTEST
+                } else {
+                    ideal.clamp(SHORTEST, 0.9)
+                };
             self.rejections[row] += 1;
             let way = (self.end - self.from).abs();
-            let why = if self.length[row] < control.min_step * way || self.position[row] + self.length[row] == self.position[row] {
-                format!("a step of {} is not short enough (E = {error}): the model may jump there", tried)
+            let why = if self.length[row] < control.min_step * way
+                || self.position[row] + self.length[row] == self.position[row]
+            {
+                format!(
+                    "a step of {} is not short enough (E = {error}): the model may jump there",
+                    tried
+                )
             } else if self.rejections[row] > control.max_rejections {
-                format!("{} attempts at one step were rejected (E = {error}): raise the tolerances", self.rejections[row])
+                format!(
+                    "{} attempts at one step were rejected (E = {error}): raise the tolerances",
+                    self.rejections[row]
+                )
             } else {
                 continue;
             };
@@ -243,18 +264,33 @@ impl<'a> Visits<'a> {
                 let passed = vec![false; self.rows];
                 self.waiting.push(Waiting { passed, state: None });
             }
-            let share = |row: usize| if passes[row] { (node - from[row]) / (to[row] - from[row]) } else { 0.0 };
+            let share = |row: usize| {
+                if passes[row] {
+                    (node - from[row]) / (to[row] - from[row])
+                } else {
+                    0.0
+                }
+            };
             let (x, belief) = method.within(&(0..self.rows).map(share).collect::<Vec<_>>())?;
             let waiting = &mut self.waiting[index - self.next];
             waiting.state = Some(match waiting.state.take() {
                 None => (x, belief),
-                Some((old, old_belief)) => {
-                    (choose_rows(&passes, &x, &old)?, choose_rows(&passes, &belief, &old_belief)?)
-                }
+                Some((old, old_belief)) => (
+                    choose_rows(&passes, &x, &old)?,
+                    choose_rows(&passes, &belief, &old_belief)?,
+                ),
             });
-            waiting.passed.iter_mut().zip(&passes).for_each(|(passed, now)| *passed |= now);
+            waiting
+                .passed
+                .iter_mut()
+                .zip(&passes)
+                .for_each(|(passed, now)| *passed |= now);
         }
-        while self.waiting.first().is_some_and(|waiting| !waiting.passed.contains(&false)) {
+        while self
+            .waiting
+            .first()
+            .is_some_and(|waiting| !waiting.passed.contains(&false))
+        {
             let Waiting { state, .. } = self.waiting.remove(0);
             let index = self.next;
             self.next += 1;
