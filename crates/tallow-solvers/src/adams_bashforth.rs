@@ -34,11 +34,16 @@ impl AdamsBashforth {
     /// When the order is another.
     pub fn new(order: usize) -> Result<Self> {
         check_order("AdamsBashforth", order, 4, "1, 2, 3 or 4")?;
-        Ok(Self {
+        Ok(Self::of(order))
+    }
+
+    /// The same for a number that is known to be allowed.
+    pub(crate) fn of(order: usize) -> Self {
+        Self {
             order,
             start: Start::default(),
             last_steps: LastSteps::FullOrder,
-        })
+        }
     }
 
     /// The same with another start; the order is that of [`Start::SingleStep`].

@@ -18,7 +18,7 @@ use crate::{Point, Result, Solver};
 
 /// One evaluation a step, order 1 to 4; right for any path, prediction and coupling.
 ///
-/// Choose order 2 or 3 at 10 to 30 steps of an unguided model.
+/// Choose order 3 at 5 to 15 steps of an unguided model. The order 4 shows late: slope 3.9 from 256 to 512 steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deis {
     order: usize,
@@ -34,11 +34,16 @@ impl Deis {
     /// When the order is another.
     pub fn new(order: usize) -> Result<Self> {
         check_order("Deis", order, 4, "1, 2, 3 or 4")?;
-        Ok(Self {
+        Ok(Self::of(order))
+    }
+
+    /// The same for a number that is known to be allowed.
+    pub(crate) fn of(order: usize) -> Self {
+        Self {
             order,
             start: Start::default(),
             last_steps: LastSteps::default(),
-        })
+        }
     }
 
     /// The same with another start; the order is that of [`Start::SingleStep`].

@@ -51,13 +51,18 @@ impl DpmSolver {
     /// When the order is another.
     pub fn new(form: Form, order: usize) -> Result<Self> {
         check_order("DpmSolver", order, 3, "1, 2 or 3")?;
-        Ok(Self {
+        Ok(Self::of(form, order))
+    }
+
+    /// The same for an order that is known to be allowed.
+    pub(crate) fn of(form: Form, order: usize) -> Self {
+        Self {
             form,
             order,
             variant: Variant::default(),
             stages: Stages::default(),
             evaluations: None,
-        })
+        }
     }
 
     /// DPM-Solver-fast: steps of `order` as many as fit and lower ones at the end, `evaluations` in all (one fewer for each
@@ -103,7 +108,7 @@ impl DpmSolver {
         let count = evaluations.step_count();
         let orders = match self.evaluations {
             Some(expected) if expected == count => singlestep_order_plan(self.order, expected)?,
-            None if count % self.order == 0 => vec![self.order; count / self.order],
+            None if count.is_multiple_of(self.order) => vec![self.order; count / self.order],
             expected => {
                 return Err(Error::StepCount {
                     solver: "DpmSolver",

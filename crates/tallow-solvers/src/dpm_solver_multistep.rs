@@ -38,12 +38,17 @@ impl DpmSolverMultistep {
     /// When `nodes` is another number.
     pub fn new(nodes: usize) -> Result<Self> {
         check_order("DpmSolverMultistep", nodes, 3, "(predictions a step) 1, 2 or 3")?;
-        Ok(Self {
+        Ok(Self::of(nodes))
+    }
+
+    /// The same for a number that is known to be allowed.
+    pub(crate) fn of(nodes: usize) -> Self {
+        Self {
             order: nodes,
             variant: Variant::default(),
             start: Start::Ramp,
             last_steps: LastSteps::default(),
-        })
+        }
     }
 
     /// The same with another rule for slopes in steps of two predictions.

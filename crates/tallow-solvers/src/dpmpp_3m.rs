@@ -23,7 +23,7 @@ use crate::phi::MAX_NODES;
 use crate::{Point, Result, Solver};
 
 /// One evaluation a step, order 3 with the curvature in full (the default), 2 as published; right for any path, prediction
-/// and coupling. Wins over (2M) from about 20 to 40 steps.
+/// and coupling. Wins over (2M) from about 20 steps on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dpmpp3m {
     /// How much of the curvature is used.

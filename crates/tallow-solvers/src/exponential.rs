@@ -105,10 +105,13 @@ impl Interpolated {
         (self.coordinate(at) - origin) / (self.coordinate(to) - origin)
     }
 
-    /// Whether a step can be of an order above 1: its length is finite in the variable of the polynomial, and not 0.
+    /// Whether a step can be of an order above 1: it does not touch an end of the path (but ρ = 0 is none), nor is it of length 0.
     pub(crate) fn is_regular(self, from: NoiseLevel, to: NoiseLevel) -> bool {
-        let length = self.coordinate(to) - self.coordinate(from);
-        is_inner(from) && length.is_finite() && length != 0.0 && to.alpha > 0.0
+        let reaches = match self {
+            Self::DataInLambda | Self::NoiseInLambda => is_inner(to),
+            Self::NoiseInRatio => to.sigma <= MAX_GAIN * to.alpha,
+        };
+        is_inner(from) && reaches && self.coordinate(to) != self.coordinate(from)
     }
 
     /// The coefficients of a regular step.
@@ -172,13 +175,13 @@ impl Kernel {
     }
 }
 
-/// Whether predictions at a level can be interpolated: it is not an end of the path, nor so close to its noisy end that ε̂
-/// no longer sees the data.
+/// Whether predictions at a level can be interpolated: it is neither an end of the path nor so close to one that noise hides
+/// the data, or the data the noise, a million times. Polynomials in λ make nothing of steps that long.
 pub(crate) fn is_inner(at: NoiseLevel) -> bool {
-    at.sigma > 0.0 && at.sigma <= MAX_GAIN * at.alpha
+    at.sigma > 0.0 && at.sigma <= MAX_GAIN * at.alpha && at.alpha <= MAX_GAIN * at.sigma
 }
 
-/// Whether a step of a method in λ is of infinite length, or starts where predictions cannot be interpolated.
+/// Whether a step of a method in λ can be of an order above 1.
 pub(crate) fn is_regular(step: &Step<'_>) -> bool {
     Interpolated::DataInLambda.is_regular(step.from, step.to)
 }

@@ -24,7 +24,7 @@ use crate::singlestep::SingleStep;
 use crate::{Point, Result, Solver};
 
 /// One evaluation a step, of one order more than the predictor's 1 to 3 if corrected; right for any path, prediction and
-/// coupling. The most accurate for its evaluations at 5 to 20 of an unguided model.
+/// coupling. Choose it where the flow is smooth for the step, from about 15 steps on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UniPc {
     order: usize,
@@ -83,14 +83,28 @@ impl UniPc {
     /// When the order is another.
     pub fn new(order: usize) -> Result<Self> {
         check_order("UniPc", order, 3, "(of the predictor) 1, 2 or 3")?;
-        Ok(Self {
+        Ok(Self::of(order))
+    }
+
+    /// The same for a number that is known to be allowed.
+    pub(crate) fn of(order: usize) -> Self {
+        Self {
             order,
             form: Form::default(),
             scale: UniScale::default(),
             corrector: Corrector::default(),
             start: Start::default(),
             last_steps: LastSteps::default(),
-        })
+        }
+    }
+
+    /// Without the corrector: UniP.
+    #[must_use]
+    pub fn uncorrected(self) -> Self {
+        Self {
+            corrector: Corrector::Off,
+            ..self
+        }
     }
 
     fn way(&self) -> Interpolated {
@@ -146,7 +160,7 @@ impl UniPc {
         }
         let wanted = self.order.min(self.last_steps.cap(step));
         let past = past.usable(way, step.from, wanted - 1);
-        // A step with a predictors's order p leaves an error of order p + 1, or p + 2 if corrected.
+        // A step of the predictor's order p leaves an error of order p + 1, or p + 2 if corrected.
         let total = if self.corrector == Corrector::UniC {
             wanted
         } else {
