@@ -98,3 +98,32 @@ pub(crate) fn third_order(kernel: &Kernel, nodes: &[f64], curvature: Curvature) 
     }
     weights
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallow_schedules::{RectifiedFlow, Schedule};
+
+    /// x̂_0 that is a parabola in λ is integrated exactly by the full curvature; the published one errs by half of φ_3 D_2.
+    #[test]
+    fn the_published_curvature_is_half_of_a_parabola_s() {
+        let path = RectifiedFlow::default();
+        let kernel = Interpolated::DataInLambda.kernel(path.level(0.5), path.level(0.3));
+        let nodes = [0.0, -0.7, -1.6];
+        let sum = |weights: [f64; MAX_NODES], f: &dyn Fn(f64) -> f64| -> f64 {
+            nodes
+                .iter()
+                .zip(weights)
+                .map(|(node, weight)| weight * f(*node))
+                .sum()
+        };
+        let [full, published] =
+            [Curvature::Full, Curvature::Published].map(|curvature| third_order(&kernel, &nodes, curvature));
+        for line in [&(|_| 1.0) as &dyn Fn(f64) -> f64, &|s| s] {
+            assert!((sum(full, line) - sum(published, line)).abs() < 1e-15);
+        }
+        let square = |s: f64| s * s;
+        assert!((sum(full, &square) - kernel.moments[2]).abs() < 1e-15);
+        assert!((sum(published, &square) - 0.5 * kernel.moments[2]).abs() < 1e-15);
+    }
+}

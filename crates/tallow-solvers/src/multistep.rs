@@ -170,3 +170,73 @@ pub(crate) fn check_order(
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{AdamsBashforth, Deis, Dpmpp2m, Dpmpp3m, Sampler, UniPc, start};
+    use candle_core::{DType, Device};
+    use tallow_denoisers::{ExactMixture, Seeded};
+    use tallow_schedules::{RectifiedFlow, TimeGrid};
+
+    fn grid() -> TimeGrid {
+        TimeGrid::uniform_between(Arc::new(RectifiedFlow::default()), 0.9, 0.1, 10).unwrap()
+    }
+
+    #[test]
+    fn a_start_costs_no_more_than_the_order_needs() {
+        let ramp = |order| Deis::new(order).unwrap().with_start(Start::Ramp);
+        let cases: [(Box<dyn Sampler>, usize); 8] = [
+            (Box::new(ramp(4)), 0),
+            (Box::new(Deis::new(2).unwrap()), 0),
+            (Box::new(Dpmpp2m::default()), 0),
+            (Box::new(Dpmpp3m::default()), 1),
+            (Box::new(AdamsBashforth::new(4).unwrap()), 4),
+            (Box::new(UniPc::new(2).unwrap()), 0),
+            (Box::new(UniPc::new(3).unwrap()), 2),
+            (Box::new(UniPc::new(3).unwrap().uncorrected()), 1),
+        ];
+        for (solver, further) in cases {
+            let mut noise = Seeded::new(2);
+            let x = start(&grid(), (3, 1), DType::F64, &Device::Cpu, &mut noise).unwrap();
+            let model = ExactMixture::lopsided(1);
+            let run = solver.run(
+                &model,
+                &grid(),
+                &x,
+                &mut noise,
+                &mut |_| ControlFlow::Continue(()),
+            );
+            assert_eq!(run.unwrap().evaluations, 10 + further, "{solver:?}");
+        }
+    }
+
+    #[test]
+    fn last_steps_are_lowered_to_one() {
+        let caps = |last: LastSteps| grid().steps().map(|step| last.cap(&step)).collect::<Vec<_>>();
+        assert_eq!(caps(LastSteps::Lowered)[7..], [3, 2, 1]);
+        assert_eq!(caps(LastSteps::LoweredBelow(11)), caps(LastSteps::Lowered));
+        assert!(
+            caps(LastSteps::LoweredBelow(10))
+                .iter()
+                .all(|cap| *cap == usize::MAX)
+        );
+        assert_eq!(caps(LastSteps::FullOrder), caps(LastSteps::default()));
+    }
+
+    #[test]
+    fn predictions_at_an_end_of_the_path_are_not_looked_back_on() {
+        let path: Arc<dyn tallow_schedules::Schedule> = Arc::new(RectifiedFlow::default());
+        let m = Tensor::zeros(1, DType::F64, &Device::Cpu).unwrap();
+        let mut past = Past::default();
+        for t in [1.0, 0.8, 0.6] {
+            past.push(path.level(t), m.clone(), 3);
+        }
+        let usable = past.usable(Interpolated::DataInLambda, path.level(0.4), 3);
+        let times: Vec<_> = usable.iter().map(|(level, _)| level.t).collect();
+        assert_eq!(times, [0.6, 0.8]);
+    }
+}

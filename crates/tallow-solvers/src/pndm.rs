@@ -115,3 +115,29 @@ fn runge_kutta(model: &dyn Denoiser, estimate: &Estimate, e1: &Tensor, step: &St
         (sixth, &e4),
     ])?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Sampler, start};
+    use candle_core::{DType, Device};
+    use tallow_denoisers::{ExactMixture, Seeded};
+    use tallow_schedules::{RectifiedFlow, TimeGrid};
+
+    #[test]
+    fn starts_cost_what_they_say() {
+        let path = Arc::new(RectifiedFlow::default());
+        let grid = TimeGrid::uniform_between(path, 0.9, 0.1, 10).unwrap();
+        for (how, further) in [(PndmStart::RungeKutta, 9), (PndmStart::Mean, 1)] {
+            let mut noise = Seeded::new(2);
+            let x = start(&grid, (3, 1), DType::F64, &Device::Cpu, &mut noise).unwrap();
+            let solver = Pndm { start: how };
+            let model = ExactMixture::lopsided(1);
+            let run = solver.run(&model, &grid, &x, &mut noise, &mut |_| ControlFlow::Continue(()));
+            assert_eq!(run.unwrap().evaluations, 10 + further, "{how:?}");
+        }
+    }
+}

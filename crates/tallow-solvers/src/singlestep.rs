@@ -112,3 +112,31 @@ impl SingleStep {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallow_schedules::{Schedule, VpLinear};
+
+    #[test]
+    fn both_variants_of_third_order_agree_on_parabolas_where_the_papers_put_the_stages() {
+        let path = VpLinear::default();
+        // ∫ (1 − s²) over the step: the midpoint variant is exact to leading order in h, if r_2 = ⅔.
+        let parabola = |s: f64| 1.0 - s * s;
+        let difference = |to: f64| {
+            let kernel = Interpolated::DataInLambda.kernel(path.level(0.5), path.level(to));
+            let r = [1.0 / 3.0, 2.0 / 3.0];
+            let [midpoint, taylor] = [Variant::Midpoint, Variant::Taylor].map(|variant| {
+                let [w0, w1, w2] = SingleStep {
+                    variant,
+                    ..SingleStep::starter(Form::Data, 3)
+                }
+                .third_order(&kernel, r);
+                w0 * parabola(0.0) + w1 * parabola(r[0]) + w2 * parabola(r[1])
+            });
+            (midpoint - taylor).abs()
+        };
+        let ratio = difference(0.48) / difference(0.49);
+        assert!((1.8..2.2).contains(&ratio), "{ratio}");
+    }
+}

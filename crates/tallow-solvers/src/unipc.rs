@@ -220,3 +220,32 @@ impl Solver for UniPc {
         Ok(Point { x: next, estimate })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallow_schedules::{RectifiedFlow, Schedule};
+
+    #[test]
+    fn the_factor_on_a_single_difference_is_b_over_two_r() {
+        let path = RectifiedFlow::default();
+        for form in [Form::Data, Form::Noise] {
+            let (from, to) = (path.level(0.6), path.level(0.1));
+            let kernel = Interpolated::from(form).kernel(from, to);
+            let h = to.lambda() - from.lambda();
+            let z = if form == Form::Data { -h } else { h };
+            for (scale, b) in [(UniScale::Bh1, 1.0), (UniScale::Bh2, z.exp_m1() / z)] {
+                let unipc = UniPc {
+                    form,
+                    scale,
+                    ..UniPc::of(2)
+                };
+                let [newest, other, ..] = unipc.one_difference(&kernel, -0.8);
+                // The kernel may have e^z taken out of its moments.
+                let out = kernel.unit;
+                assert!((other / out + 0.5 * b / 0.8).abs() < 1e-12, "{form:?} {scale:?}");
+                assert!((newest + other - kernel.moments[0]).abs() < 1e-14);
+            }
+        }
+    }
+}
