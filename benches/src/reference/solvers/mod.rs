@@ -3,6 +3,7 @@
 //! A family of solvers is one file here with a function `sampler`, and one line of [`FAMILIES`].
 
 mod ancestral;
+mod exponential;
 pub mod path;
 mod velocity;
 
@@ -32,7 +33,7 @@ pub enum Verdict {
 type Maker = fn(&str, &Case<'_>) -> Option<Result<Box<dyn Sampler>, String>>;
 
 /// Every family of solvers: one line each.
-const FAMILIES: &[Maker] = &[velocity::sampler, ancestral::sampler];
+const FAMILIES: &[Maker] = &[velocity::sampler, ancestral::sampler, exponential::sampler];
 
 /// Cases that are no plain trajectory of a sampler: a name's own check.
 type Check = fn(&str, &Case<'_>) -> Option<Result<Verdict, String>>;
