@@ -63,14 +63,17 @@ impl Case<'_> {
             "clip_then_epsilon" => self.clipped(),
             "apg" => self.projected(),
             "cfg_zero_star" => {
-                let estimate = self.estimates(
-                    "cond",
-                    "uncond",
-                    ZeroStar::new(self.scale()?),
-                    Prediction::Velocity,
-                )?;
+                let zero_star = |scale| -> Told<ZeroStar> {
+                    let floor = self.number("eps")?;
+                    Ok(ZeroStar {
+                        floor,
+                        ..ZeroStar::new(scale)
+                    })
+                };
+                let rule = zero_star(self.scale()?)?;
+                let estimate = self.estimates("cond", "uncond", rule, Prediction::Velocity)?;
                 // The projection itself is what scale 0 leaves of the unconditional velocity.
-                let fitted = ZeroStar::new(Scale::Imagen(0.0));
+                let fitted = zero_star(Scale::Imagen(0.0))?;
                 let fitted = self
                     .estimates("cond", "uncond", fitted, Prediction::Velocity)?
                     .velocity()

@@ -212,7 +212,7 @@ fn orders() -> Curves {
     };
     Curves::new("error against evaluations")
         .x_log("network evaluations")
-        .y_log("‖x − x̂‖, root mean square")
+        .y_log("root mean square of x − x̂")
         .marked("Euler", &errors(1, 2.0))
         .marked("Heun", &errors(2, 5.0))
         .marked("DPM-Solver++(2M)", &errors(2, 2.0))

@@ -9,7 +9,7 @@ use crate::{Error, Result, file, raster, svg};
 
 /// The longest side of a picture, in pixels.
 pub(crate) const MAX_SIDE: u64 = 16_384;
-/// The largest area of a picture, in pixels: 192 MiB of RGB.
+/// The largest area of a picture, in pixels: 256 MiB while it is painted, 192 MiB of RGB after.
 pub(crate) const MAX_PIXELS: u64 = 1 << 26;
 
 /// A finished picture in memory, ready to be written, embedded or compared.

@@ -2,48 +2,72 @@
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, OutlineCurve};
+use tiny_skia::{Path, PathBuilder};
 
-/// A subset of DejaVu Sans: Latin, Greek, signs of mathematics. Its licence lies beside it.
+/// A subset of DejaVu Sans: Latin, Greek, signs of mathematics. Its licence, that of Bitstream Vera, lies beside it.
 static DEJAVU: LazyLock<Option<FontRef<'static>>> =
     LazyLock::new(|| FontRef::try_from_slice(include_bytes!("../fonts/DejaVuSans.ttf")).ok());
 
-/// The scale at which an em measures `size` pixels; ab_glyph counts in line heights.
-fn px_scale(font: &FontRef<'_>, size: f64) -> PxScale {
-    let em = font.units_per_em().unwrap_or(2048.0);
-    PxScale::from(size as f32 * font.height_unscaled() / em)
+/// Pixels per unit of the font, when an em measures `size` pixels.
+fn unit(font: &FontRef<'_>, size: f64) -> f64 {
+    size / f64::from(font.units_per_em().unwrap_or(2048.0))
 }
 
 /// Width in pixels of `text` set at `size` pixels per em.
 pub(crate) fn width(text: &str, size: f64) -> f64 {
     let Some(font) = DEJAVU.as_ref() else { return 0.0 };
-    let scaled = font.as_scaled(px_scale(font, size));
-    text.chars()
-        .map(|c| f64::from(scaled.h_advance(font.glyph_id(c))))
-        .sum()
+    let advance = |c| f64::from(font.h_advance_unscaled(font.glyph_id(c)));
+    text.chars().map(advance).sum::<f64>() * unit(font, size)
 }
 
-/// Calls `pixel(x, y, coverage)` for every pixel that `text` touches when its baseline starts at `start`.
-pub(crate) fn rasterize(text: &str, size: f64, start: [f64; 2], mut pixel: impl FnMut(i64, i64, f32)) {
-    let Some(font) = DEJAVU.as_ref() else { return };
-    let scale = px_scale(font, size);
-    let scaled = font.as_scaled(scale);
-    let mut pen = start[0] as f32;
+/// The outline of `text` in pixels, its baseline running rightward from the origin; `None` if there is no ink.
+pub(crate) fn outline(text: &str, size: f64) -> Option<Path> {
+    let font = DEJAVU.as_ref()?;
+    let unit = unit(font, size);
+    let mut path = PathBuilder::new();
+    let mut start = 0.0;
     for c in text.chars() {
         let id = font.glyph_id(c);
-        let glyph = id.with_scale_and_position(scale, point(pen, start[1] as f32));
-        pen += scaled.h_advance(id);
-        if let Some(outline) = font.outline_glyph(glyph) {
-            let corner = outline.px_bounds().min;
-            outline.draw(|x, y, coverage| {
-                pixel(
-                    i64::from(x) + corner.x as i64,
-                    i64::from(y) + corner.y as i64,
-                    coverage,
-                );
+        if let Some(glyph) = font.outline(id) {
+            trace(&mut path, &glyph.curves, |p| {
+                // The font's y runs upward, the page's downward.
+                let (x, y) = (f64::from(p.x) + start, -f64::from(p.y));
+                ((x * unit) as f32, (y * unit) as f32)
             });
         }
+        start += f64::from(font.h_advance_unscaled(id));
     }
+    path.finish()
+}
+
+/// Adds the contours of a glyph; one ends where the next curve starts elsewhere.
+fn trace(path: &mut PathBuilder, curves: &[OutlineCurve], place: impl Fn(ab_glyph::Point) -> (f32, f32)) {
+    let mut pen = None;
+    for curve in curves {
+        let (OutlineCurve::Line(from, to)
+        | OutlineCurve::Quad(from, _, to)
+        | OutlineCurve::Cubic(from, _, _, to)) = curve;
+        if pen != Some(*from) {
+            path.close();
+            let (x, y) = place(*from);
+            path.move_to(x, y);
+        }
+        pen = Some(*to);
+        let (x, y) = place(*to);
+        match curve {
+            OutlineCurve::Line(..) => path.line_to(x, y),
+            OutlineCurve::Quad(_, bend, _) => {
+                let bend = place(*bend);
+                path.quad_to(bend.0, bend.1, x, y);
+            }
+            OutlineCurve::Cubic(_, first, second, _) => {
+                let (first, second) = (place(*first), place(*second));
+                path.cubic_to(first.0, first.1, second.0, second.1, x, y);
+            }
+        }
+    }
+    path.close();
 }
 
 /// `text` on one line, free of characters that neither the font nor XML has, cut with "…" to fit `room` pixels.
@@ -77,6 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_font_travels_with_its_licence() {
+        let licence = include_str!("../fonts/LICENSE-DejaVu.txt");
+        assert!(
+            licence.contains("Bitstream Vera Fonts Copyright") && licence.contains("Arev Fonts Copyright")
+        );
+    }
+
+    #[test]
     fn every_sign_that_plots_need_has_a_glyph() {
         let font = DEJAVU.as_ref().expect("the font parses");
         for c in "Az09~éßαωΩ̂₀₉ₜₙ⁰⁹⁻−·×≤≥∞√∂∇ℓ→←↔≈∈∑∫±…ŷ".chars()
@@ -90,6 +122,17 @@ mod tests {
         let (a, b) = (width("NFE", 12.0), width("loss", 12.0));
         assert!((width("NFEloss", 12.0) - a - b).abs() < 1e-4);
         assert!((width("NFE", 24.0) - 2.0 * a).abs() < 1e-3);
+    }
+
+    #[test]
+    fn letters_stand_on_the_baseline_within_their_width() {
+        let bounds = outline("HE", 100.0).unwrap().bounds();
+        assert!(
+            (bounds.bottom()).abs() < 0.1 && (bounds.height() - 72.9).abs() < 0.1,
+            "{bounds:?}"
+        );
+        assert!(bounds.left() > 0.0 && f64::from(bounds.right()) < width("HE", 100.0));
+        assert!(outline(" ", 100.0).is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod animation;
 mod axis;
 mod curves;
 mod density;
+mod dots;
 mod drawing;
 mod error;
 mod file;

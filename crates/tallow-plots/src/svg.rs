@@ -1,11 +1,15 @@
 //! Shapes become an SVG document, whose layout rests on the font we ship and not on the viewer's.
+//!
+//! Written as text: a tree of nodes would hold a map of strings for each of thousands of dots, and say no less.
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use image::ExtendedColorType;
 
+use crate::dots::Veil;
 use crate::drawing::{Anchor, Area, Direction, Dots, Drawing, Shape};
-use crate::raster::Veil;
 use crate::style::Color;
 use crate::{Result, file, font};
 
@@ -118,22 +122,13 @@ fn circles(out: &mut String, dots: &Dots) {
 fn veil(out: &mut String, dots: &Dots) -> Result<()> {
     let veil = Veil::new(dots, SHARPNESS);
     let Color([r, g, b]) = dots.color;
-    let rgba: Vec<u8> = veil
-        .through
-        .iter()
-        .flat_map(|t| [r, g, b, ((1.0 - t) * 255.0 + 0.5) as u8])
-        .collect();
-    let png = file::png(
-        &rgba,
-        veil.width as u32,
-        veil.height as u32,
-        ExtendedColorType::Rgba8,
-    )?;
+    let rgba: Vec<u8> = veil.alphas().flat_map(|alpha| [r, g, b, alpha]).collect();
+    let png = file::png(&rgba, veil.width, veil.height, ExtendedColorType::Rgba8)?;
     let area = Area {
-        left: veil.left as f64 / SHARPNESS,
-        top: veil.top as f64 / SHARPNESS,
-        width: veil.width as f64 / SHARPNESS,
-        height: veil.height as f64 / SHARPNESS,
+        left: f64::from(veil.left) / SHARPNESS,
+        top: f64::from(veil.top) / SHARPNESS,
+        width: f64::from(veil.width) / SHARPNESS,
+        height: f64::from(veil.height) / SHARPNESS,
     };
     embed(out, area, &png, "");
     Ok(())
@@ -169,25 +164,8 @@ fn embed(out: &mut String, area: Area, png: &[u8], style: &str) {
         short(area.width),
         short(area.height)
     );
-    base64(out, png);
+    STANDARD.encode_string(png, out);
     out.push_str("\"/>\n");
-}
-
-/// RFC 4648, section 4.
-fn base64(out: &mut String, bytes: &[u8]) {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let sign = if i <= chunk.len() {
-                SIGNS[(bits >> (18 - 6 * i)) as usize & 63]
-            } else {
-                b'='
-            };
-            out.push(char::from(sign));
-        }
-    }
 }
 
 fn words(out: &mut String, [x, y]: [f64; 2], text: &str, size: f64, color: Color, how: (Anchor, Direction)) {
@@ -220,21 +198,6 @@ fn words(out: &mut String, [x, y]: [f64; 2], text: &str, size: f64, color: Color
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_meets_the_vectors_of_its_standard() {
-        for (plain, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            let mut out = String::new();
-            base64(&mut out, plain.as_bytes());
-            assert_eq!(out, coded, "RFC 4648, section 10");
-        }
-    }
 
     #[test]
     fn coordinates_are_as_short_as_they_go() {

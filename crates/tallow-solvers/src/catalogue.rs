@@ -1,10 +1,13 @@
 //! Every solver by name: one line each.
 
 use crate::ddpm::DdpmVariance;
+use crate::exponential::{Form, Variant};
+use crate::pndm::PndmStart;
 use crate::rk4::Rk4Rule;
 use crate::{
-    Ddim, Ddpm, Dopri5, Dopri5Adaptive, DpmAdaptive, DpmPair, Error, Euler, FinalStep, Heun, Heun3, Midpoint,
-    Result, Rk4, Sampler,
+    AdamsBashforth, Ddim, Ddpm, Deis, Dopri5, Dopri5Adaptive, DpmAdaptive, DpmPair, DpmSolver,
+    DpmSolverMultistep, Dpmpp2m, Dpmpp3m, Error, Euler, FinalStep, Heun, Heun3, Ipndm, Midpoint, Pndm,
+    Result, Rk4, Sampler, UniPc,
 };
 
 /// A solver as tables, command lines and comparisons know it.
@@ -74,15 +77,52 @@ pub const SOLVERS: &[Entry] = &[
     }),
     ode("heun3", 3.0, 3, || Box::new(Heun3::default())),
     ode("dopri5", 5.0, 6, || Box::new(Dopri5::default())),
-    adaptive("dopri5_adaptive", 6, || Box::new(Dopri5Adaptive::default())),
-    adaptive("dpm_adaptive_12", 2, || {
+    adaptive("adaptive_dopri5", 6, || Box::new(Dopri5Adaptive::default())),
+    adaptive("adaptive_dpm_12", 2, || {
         Box::new(DpmAdaptive {
             pair: DpmPair::OneTwo,
             ..DpmAdaptive::default()
         })
     }),
-    adaptive("dpm_adaptive_23", 3, || Box::new(DpmAdaptive::default())),
+    adaptive("adaptive_dpm_23", 3, || Box::new(DpmAdaptive::default())),
     ode("ddim", 1.0, 1, || Box::new(Ddim::default())),
+    ode("dpm_solver_2", 2.0, 2, || Box::new(DpmSolver::of(Form::Noise, 2))),
+    ode("dpm_solver_3", 3.0, 3, || Box::new(DpmSolver::of(Form::Noise, 3))),
+    ode("dpmpp_2s", 2.0, 2, || Box::new(DpmSolver::of(Form::Data, 2))),
+    ode("dpmpp_3s", 3.0, 3, || Box::new(DpmSolver::of(Form::Data, 3))),
+    ode("dpm_solver_2m", 2.0, 1, || Box::new(DpmSolverMultistep::of(2))),
+    ode("dpm_solver_3m_published", 2.0, 1, || {
+        Box::new(DpmSolverMultistep::of(3))
+    }),
+    ode("dpmpp_2m", 2.0, 1, || Box::new(Dpmpp2m::default())),
+    ode("dpmpp_2m_taylor", 2.0, 1, || {
+        Box::new(Dpmpp2m {
+            variant: Variant::Taylor,
+            ..Dpmpp2m::default()
+        })
+    }),
+    ode("dpmpp_3m", 3.0, 1, || Box::new(Dpmpp3m::default())),
+    ode("dpmpp_3m_published", 2.0, 1, || Box::new(Dpmpp3m::published())),
+    ode("unip_2", 2.0, 1, || Box::new(UniPc::of(2).uncorrected())),
+    ode("unip_3", 3.0, 1, || Box::new(UniPc::of(3).uncorrected())),
+    ode("unipc_2", 3.0, 1, || Box::new(UniPc::of(2))),
+    ode("unipc_3", 4.0, 1, || Box::new(UniPc::of(3))),
+    ode("deis_2", 2.0, 1, || Box::new(Deis::of(2))),
+    ode("deis_3", 3.0, 1, || Box::new(Deis::of(3))),
+    ode("adams_bashforth_2", 2.0, 1, || Box::new(AdamsBashforth::of(2))),
+    ode("adams_bashforth_3", 3.0, 1, || Box::new(AdamsBashforth::of(3))),
+    ode("adams_bashforth_4", 4.0, 1, || Box::new(AdamsBashforth::of(4))),
+    ode("ipndm", 2.0, 1, || Box::new(Ipndm::default())),
+    ode("pndm", 2.0, 1, || {
+        Box::new(Pndm {
+            start: PndmStart::RungeKutta,
+        })
+    }),
+    ode("plms", 2.0, 1, || {
+        Box::new(Pndm {
+            start: PndmStart::Mean,
+        })
+    }),
     sde("ddpm", 1.0, 1, || Box::new(Ddpm::default())),
     sde("ddpm_large", 1.0, 1, || {
         Box::new(Ddpm {

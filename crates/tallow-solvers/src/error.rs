@@ -88,6 +88,18 @@ pub enum Error {
         /// What stops it, and the way out.
         why: String,
     },
+    /// A grid with another number of steps than a solver's plan.
+    #[error("{solver} takes {expected} steps, the grid has {got}: {way_out}")]
+    StepCount {
+        /// The solver.
+        solver: &'static str,
+        /// How many steps it takes.
+        expected: usize,
+        /// How many the grid has.
+        got: usize,
+        /// What to do.
+        way_out: &'static str,
+    },
     /// A name that no solver has.
     #[error("no solver is named {name:?}; did you mean {nearest:?}? The names are {known}")]
     UnknownName {

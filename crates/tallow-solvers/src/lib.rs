@@ -1,46 +1,69 @@
 //! Solvers for diffusion and flow-matching models with measured orders, over any network.
 #![forbid(unsafe_code)]
 
+pub mod adams_bashforth;
 pub mod adaptive;
 pub mod catalogue;
 mod clean;
 pub mod ddim;
 pub mod ddpm;
+pub mod deis;
 pub mod dopri5;
 pub mod dopri5_adaptive;
 pub mod dpm_adaptive;
+pub mod dpm_solver;
+pub mod dpm_solver_multistep;
+pub mod dpmpp_2m;
+pub mod dpmpp_3m;
 mod error;
 pub mod euler;
+pub mod exponential;
 pub mod heun;
 pub mod heun3;
+pub mod ipndm;
 pub mod likelihood;
 pub mod midpoint;
+pub mod multistep;
+mod phi;
+pub mod pndm;
 pub mod rk4;
 mod run;
 mod sampler;
+pub mod singlestep;
+pub mod unipc;
 mod watched;
 
 use candle_core::Tensor;
 use tallow_denoisers::{Denoiser, Estimate, Noise};
 use tallow_schedules::Step;
 
+pub use adams_bashforth::AdamsBashforth;
 pub use adaptive::Control;
 pub use catalogue::{Claim, Entry, Needs, by_name};
 pub use clean::{FinalStep, estimate};
 pub use ddim::Ddim;
 pub use ddpm::Ddpm;
+pub use deis::Deis;
 pub use dopri5::Dopri5;
 pub use dopri5_adaptive::Dopri5Adaptive;
 pub use dpm_adaptive::{DpmAdaptive, DpmPair};
+pub use dpm_solver::DpmSolver;
+pub use dpm_solver_multistep::DpmSolverMultistep;
+pub use dpmpp_2m::Dpmpp2m;
+pub use dpmpp_3m::Dpmpp3m;
 pub use error::{Error, Result};
 pub use euler::Euler;
 pub use heun::Heun;
 pub use heun3::Heun3;
+pub use ipndm::Ipndm;
 pub use likelihood::{Divergence, Likelihood, Prior, Probes, bits_per_dim};
 pub use midpoint::Midpoint;
+pub use multistep::{LastSteps, Start};
+pub use pndm::Pndm;
 pub use rk4::Rk4;
 pub use run::{Progress, Run};
 pub use sampler::{Observer, Sampled, Sampler, start};
+pub use unipc::UniPc;
 
 /// One step of a sampler. The type is configuration only; what a run remembers is its `History`.
 pub trait Solver: std::fmt::Debug + Send + Sync {

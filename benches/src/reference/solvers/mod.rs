@@ -4,6 +4,7 @@
 
 mod adaptive;
 mod ancestral;
+mod exponential;
 pub mod path;
 mod velocity;
 
@@ -33,7 +34,12 @@ pub enum Verdict {
 type Maker = fn(&str, &Case<'_>) -> Option<Result<Box<dyn Sampler>, String>>;
 
 /// Every family of solvers: one line each.
-const FAMILIES: &[Maker] = &[velocity::sampler, ancestral::sampler, adaptive::sampler];
+const FAMILIES: &[Maker] = &[
+    velocity::sampler,
+    ancestral::sampler,
+    exponential::sampler,
+    adaptive::sampler,
+];
 
 /// Cases that are no plain trajectory of a sampler: a name's own check.
 type Check = fn(&str, &Case<'_>) -> Option<Result<Verdict, String>>;

@@ -238,8 +238,12 @@ fn zero_star_does_not_mind_the_scale_of_the_unconditional_velocity() {
     };
     let c = Parameterization::flow_matching().denoiser(network(|call| call.x.sqr()));
     let at = RectifiedFlow::default().level(0.5);
+    let rule = ZeroStar {
+        floor: 0.0,
+        ..ZeroStar::new(Scale::Imagen(4.0))
+    };
     let v = |factor: f64| {
-        let guided = Guided::new(&c, velocity(factor), ZeroStar::new(Scale::Imagen(4.0))).unwrap();
+        let guided = Guided::new(&c, velocity(factor), rule).unwrap();
         guided.estimate(&x(), at.into()).unwrap().velocity().unwrap()
     };
     assert!(apart(&v(1.0), &v(17.0)) < 1e-12);

@@ -2,7 +2,7 @@
 //! steps may stand still.
 //!
 //! ```text
-//! u* = u ⟨c, u⟩/‖u‖²        v̂ = u* + s (c − u*)        v̂ = 0 while σ/α > still_above
+//! u* = u ⟨c, u⟩/(‖u‖² + floor)        v̂ = u* + s (c − u*)        v̂ = 0 while σ/α > still_above
 //! ```
 //!
 //! Products are over all elements of a sample; c and u are velocities of the path.
@@ -21,6 +21,9 @@ pub struct ZeroStar {
     pub scale: Scale,
     /// The noise level σ/α above which the velocity is 0 ("zero-init"); infinite for none.
     pub still_above: f64,
+    /// What is added to ‖u‖², so that a vanishing unconditional velocity is not blown up: 1e-8 as in the authors' program,
+    /// or 0.
+    pub floor: f64,
 }
 
 impl ZeroStar {
@@ -30,6 +33,7 @@ impl ZeroStar {
         Self {
             scale,
             still_above: f64::INFINITY,
+            floor: 1e-8,
         }
     }
 
@@ -43,7 +47,7 @@ impl Rule for ZeroStar {
 
     fn guide(&self, main: &Estimate, other: &Estimate, _memory: &mut ()) -> Result<Estimate> {
         let (c, u) = (main.velocity()?, other.velocity()?);
-        let fit = rows::ratio(&rows::dot(&c, &u)?, &rows::dot(&u, &u)?, 0.0)?;
+        let fit = rows::ratio(&rows::dot(&c, &u)?, &(rows::dot(&u, &u)? + self.floor)?, 0.0)?;
         let scale = self.scale.imagen();
         let mut velocity = lincomb([(scale, &c), (1.0 - scale, &rows::scaled(&u, &fit)?)])?;
         let count = c.dims().first().copied().unwrap_or(0);
@@ -59,14 +63,24 @@ impl Rule for ZeroStar {
 
     fn check(&self) -> Result<()> {
         self.scale.check_finite("ZeroStar")?;
-        if self.still_above > 0.0 {
-            return Ok(());
+        let refused = |name, value, allowed| {
+            Err(Error::Parameter {
+                owner: "ZeroStar",
+                name,
+                value,
+                allowed,
+            })
+        };
+        if self.still_above.is_nan() || self.still_above <= 0.0 {
+            return refused(
+                "still_above",
+                self.still_above,
+                "positive, or infinite for no standstill",
+            );
         }
-        Err(Error::Parameter {
-            owner: "ZeroStar",
-            name: "still_above",
-            value: self.still_above,
-            allowed: "positive, or infinite for no standstill",
-        })
+        if !(self.floor.is_finite() && self.floor >= 0.0) {
+            return refused("floor", self.floor, "at least 0 and finite");
+        }
+        Ok(())
     }
 }

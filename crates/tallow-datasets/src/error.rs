@@ -1,0 +1,114 @@
+//! What can be wrong with a data set or its parameters.
+
+/// What this crate's fallible functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A data set that cannot be made or read; names the value, what is allowed and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A parameter outside of its range.
+    #[error("{owner} needs {name} {allowed}, got {value}")]
+    Parameter {
+        /// The type or constructor that was asked.
+        owner: &'static str,
+        /// The parameter's name.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What would be allowed, as words that follow the name.
+        allowed: &'static str,
+    },
+    /// A name that no data set has.
+    #[error("no data set is named {name:?}: the names are {known}")]
+    UnknownName {
+        /// The name asked for.
+        name: String,
+        /// All names, separated by commas.
+        known: String,
+    },
+    /// A tensor that holds no data.
+    #[error(
+        "the tensor has shape {shape:?}: data needs at least one row, and what follows the rows must not be empty"
+    )]
+    Empty {
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// More rows than an index of 32 bits can name.
+    #[error("the tensor has {rows} rows, at most {most} can be drawn from: split it", most = u32::MAX)]
+    TooManyRows {
+        /// Its rows.
+        rows: usize,
+    },
+    /// A value that no model can learn.
+    #[error("element {index} of row {row} is {value}: clean the data before training on it")]
+    NotFinite {
+        /// The row.
+        row: usize,
+        /// The element within the row.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// Class labels that are not one integer for each row.
+    #[error(
+        "labels are {dtype:?} of shape {shape:?}: pass one integer (u8, u32 or i64) for each of {rows} rows"
+    )]
+    Labels {
+        /// Their element type.
+        dtype: candle_core::DType,
+        /// Their shape.
+        shape: Vec<usize>,
+        /// The rows of the data.
+        rows: usize,
+    },
+    /// A place that an epoch does not have.
+    #[error("position {row} is outside of an epoch of {rows} rows: use a position that this data set gave")]
+    Position {
+        /// The row within the epoch.
+        row: usize,
+        /// The rows of an epoch.
+        rows: usize,
+    },
+    /// A failure of the traits' side.
+    #[error(transparent)]
+    Denoisers(#[from] tallow_denoisers::Error),
+    /// A failure of the tensor library.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(error) => error,
+            other => Self::wrap(other),
+        }
+    }
+}
+
+/// Refuses a parameter that is not finite and at least 0.
+pub(crate) fn check_spread(owner: &'static str, name: &'static str, value: f64) -> Result<f64> {
+    check(owner, name, value, (0.0..=1e6).contains(&value), "in [0, 1e6]")
+}
+
+/// Passes a parameter on, or refuses it.
+pub(crate) fn check<T: Copy + Into<f64>>(
+    owner: &'static str,
+    name: &'static str,
+    value: T,
+    allowed: bool,
+    range: &'static str,
+) -> Result<T> {
+    if allowed {
+        Ok(value)
+    } else {
+        Err(Error::Parameter {
+            owner,
+            name,
+            value: value.into(),
+            allowed: range,
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! Epochs: every row once, in an order that the seed and the epoch's number decide.
+
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tallow_denoisers::Batch;
+
+use crate::{Error, Result, TensorDataset};
+
+/// Where a [`Shuffled`] is: all that a checkpoint has to keep of it, with the seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// How many epochs are behind.
+    pub epoch: u64,
+    /// How many rows of this epoch are behind.
+    pub row: usize,
+}
+
+/// Batches without replacement: each epoch holds every row once, its last batch what is left over.
+///
+/// As an iterator it never ends; [`Shuffled::position`] tells where an epoch does. The order of an epoch depends on the
+/// seed and its number alone, so a position restores a run without repeating it.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use tallow_datasets::{Shuffled, TensorDataset};
+///
+/// let data = TensorDataset::new(&Tensor::arange(0f32, 10.0, &Device::Cpu)?)?;
+/// let mut batches = Shuffled::new(data, 4, 1)?;
+/// let mut sizes = Vec::new();
+/// for batch in batches.by_ref().take(3) {
+///     sizes.push(batch?.rows()?);
+/// }
+/// assert_eq!(sizes, [4, 4, 2]);
+/// assert_eq!(batches.position().epoch, 1);
+/// # Ok::<(), tallow_datasets::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Shuffled {
+    data: TensorDataset,
+    batch: usize,
+    seed: u64,
+    position: Position,
+    order: Vec<u32>,
+}
+
+impl Shuffled {
+    /// Goes through `data` in batches of `batch` rows, or all rows where there are fewer.
+    ///
+    /// # Errors
+    ///
+    /// When `batch` is 0.
+    pub fn new(data: TensorDataset, batch: usize, seed: u64) -> Result<Self> {
+        if batch == 0 {
+            let (name, value, allowed) = ("batch", 0.0, "of at least 1");
+            return Err(Error::Parameter {
+                owner: "Shuffled",
+                name,
+                value,
+                allowed,
+            });
+        }
+        let order = order(data.rows(), seed, 0);
+        Ok(Self {
+            data,
+            batch,
+            seed,
+            position: Position::default(),
+            order,
+        })
+    }
+
+    /// How many batches an epoch has.
+    #[must_use]
+    pub fn batches_per_epoch(&self) -> usize {
+        self.order.len().div_ceil(self.batch)
+    }
+
+    /// The seed of the orders.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Where the next batch starts; at row 0 of the next epoch once one is through.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Goes to a position that [`Shuffled::position`] gave, of the same data and seed.
+    ///
+    /// # Errors
+    ///
+    /// When an epoch does not have such a row.
+    pub fn seek(&mut self, position: Position) -> Result<()> {
+        let rows = self.order.len();
+        if position.row >= rows {
+            return Err(Error::Position {
+                row: position.row,
+                rows,
+            });
+        }
+        if position.epoch != self.position.epoch {
+            self.order = order(rows, self.seed, position.epoch);
+        }
+        self.position = position;
+        Ok(())
+    }
+
+    /// The next rows of the epoch.
+    ///
+    /// # Errors
+    ///
+    /// When the tensors cannot be read.
+    pub fn next_batch(&mut self) -> tallow_denoisers::Result<Batch> {
+        let from = self.position.row;
+        let to = self.order.len().min(from.saturating_add(self.batch));
+        let batch = self.data.select(&self.order[from..to])?;
+        if to < self.order.len() {
+            self.position.row = to;
+        } else {
+            self.position = Position {
+                epoch: self.position.epoch.wrapping_add(1),
+                row: 0,
+            };
+            self.order = order(self.order.len(), self.seed, self.position.epoch);
+        }
+        Ok(batch)
+    }
+}
+
+impl Iterator for Shuffled {
+    type Item = tallow_denoisers::Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.next_batch())
+    }
+}
+
+/// A uniform permutation, by Fisher and Yates, from the stream of an epoch.
+fn order(rows: usize, seed: u64, epoch: u64) -> Vec<u32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(epoch);
+    let mut order: Vec<u32> = (0..rows as u32).collect();
+    for last in (1..rows).rev() {
+        // The upper half of a product of 128 bits is below last + 1, and uniform to 2⁻³².
+        let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
+        order.swap(last, other as usize);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+
+    fn numbered(rows: u32, batch: usize, seed: u64) -> Shuffled {
+        let data = Tensor::arange(0f32, rows as f32, &Device::Cpu).unwrap();
+        Shuffled::new(TensorDataset::new(&data).unwrap(), batch, seed).unwrap()
+    }
+
+    fn values(batch: &Batch) -> Vec<f32> {
+        batch.x0.to_vec1().unwrap()
+    }
+
+    #[test]
+    fn an_epoch_holds_every_row_once_and_the_next_has_another_order() {
+        let mut batches = numbered(101, 10, 1);
+        assert_eq!(batches.batches_per_epoch(), 11);
+        let mut epoch = || {
+            batches
+                .by_ref()
+                .take(11)
+                .flat_map(|batch| values(&batch.unwrap()))
+                .collect::<Vec<_>>()
+        };
+        let (first, second) = (epoch(), epoch());
+        assert_ne!(first, second);
+        for mut rows in [first, second] {
+            rows.sort_by(f32::total_cmp);
+            assert_eq!(rows, (0..101).map(|row| row as f32).collect::<Vec<_>>());
+        }
+        assert_eq!(batches.position(), Position { epoch: 2, row: 0 });
+    }
+
+    #[test]
+    fn a_position_restores_what_follows_it() {
+        let mut batches = numbered(23, 5, 2);
+        let skipped = batches.by_ref().take(7).count();
+        assert_eq!(skipped, 7);
+        let position = batches.position();
+        assert_eq!(position, Position { epoch: 1, row: 10 });
+        let mut restored = numbered(23, 5, 2);
+        restored.seek(position).unwrap();
+        for _ in 0..9 {
+            assert_eq!(
+                values(&batches.next_batch().unwrap()),
+                values(&restored.next_batch().unwrap())
+            );
+        }
+        assert!(matches!(
+            restored.seek(Position { epoch: 0, row: 23 }),
+            Err(Error::Position { .. })
+        ));
+    }
+
+    #[test]
+    fn the_six_orders_of_three_rows_are_equally_likely() {
+        let mut counts = std::collections::BTreeMap::new();
+        for epoch in 0..6000 {
+            *counts.entry(order(3, 3, epoch)).or_insert(0_u32) += 1;
+        }
+        // Standard deviation of a count: √(6000 · 5/36) = 29. Five of them.
+        assert!(
+            counts.len() == 6 && counts.values().all(|count| count.abs_diff(1000) < 145),
+            "{counts:?}"
+        );
+    }
+
+    #[test]
+    fn a_batch_above_the_number_of_rows_is_an_epoch_and_one_of_nothing_is_refused() {
+        let mut batches = numbered(3, usize::MAX, 4);
+        assert_eq!(values(&batches.next_batch().unwrap()).len(), 3);
+        assert_eq!(batches.position().epoch, 1);
+        let data =
+            TensorDataset::new(&Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap();
+        assert!(matches!(Shuffled::new(data, 0, 1), Err(Error::Parameter { .. })));
+    }
+}
