@@ -186,4 +186,9 @@ mod tests {
             assert!(DpmppSde::default().at_fraction(r).is_err());
         }
     }
+
+    #[test]
+    fn finer_grids_follow_one_brownian_path() {
+        weak::assert_converges_on_one_path(&DpmppSde::default());
+    }
 }

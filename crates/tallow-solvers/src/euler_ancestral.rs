@@ -72,4 +72,9 @@ mod tests {
         weak::assert_exact_for_a_point(&with_eta(1.0), 1);
         weak::assert_exact_for_a_point(&with_eta(0.5), 1);
     }
+
+    #[test]
+    fn finer_grids_follow_one_brownian_path() {
+        weak::assert_converges_on_one_path(&EulerAncestral::default());
+    }
 }

@@ -83,4 +83,9 @@ mod tests {
     fn a_run_to_the_end_lands_on_the_datum_from_any_start() {
         weak::assert_lands_on_the_datum(&EulerMaruyama);
     }
+
+    #[test]
+    fn finer_grids_follow_one_brownian_path() {
+        weak::assert_converges_on_one_path(&EulerMaruyama);
+    }
 }

@@ -264,4 +264,9 @@ mod tests {
         assert!(SaSolver::new(0, 1, tau).is_err() && SaSolver::new(2, 5, tau).is_err());
         assert!(SaSolver::new(2, 1, Tau::Constant(f64::NAN)).is_err());
     }
+
+    #[test]
+    fn finer_grids_follow_one_brownian_path() {
+        weak::assert_converges_on_one_path(&SaSolver::default());
+    }
 }

@@ -242,4 +242,9 @@ mod tests {
         assert!(SdeDpmpp::default().with_eta(f64::INFINITY).is_err());
         assert!(SdeDpmpp::default().with_noise_scale(f64::NAN).is_err());
     }
+
+    #[test]
+    fn finer_grids_follow_one_brownian_path() {
+        weak::assert_converges_on_one_path(&SdeDpmpp::default());
+    }
 }

@@ -18,7 +18,7 @@
 use std::sync::{Arc, LazyLock};
 
 use candle_core::{DType, Device, Tensor};
-use tallow_denoisers::{Counted, ExactGaussian, ExactMixture, Noise, Seeded};
+use tallow_denoisers::{BrownianPath, Counted, ExactGaussian, ExactMixture, Noise, Seeded};
 use tallow_schedules::{
     NoiseLevel, RectifiedFlow, Schedule, Step, TimeGrid, Trigonometric, Ve, VpCosine, VpLinear,
 };
@@ -74,8 +74,11 @@ struct Probe {
 
 impl Noise for Probe {
     fn increment(&mut self, like: &Tensor, from: f64, to: f64) -> tallow_denoisers::Result<Tensor> {
-        assert!(from < to, "noise from lambda = {from} to {to}");
-        self.fresh(like)
+        if from < to {
+            return self.fresh(like);
+        }
+        let words = format!("noise asked for from lambda = {from} to {to}");
+        Err(tallow_denoisers::Error::User(words.into()))
     }
 
     fn fresh(&mut self, like: &Tensor) -> tallow_denoisers::Result<Tensor> {
@@ -301,6 +304,23 @@ pub(crate) fn assert_there_and_back<S: Solver>(solver: &S, tolerance: f64) {
             "{solver:?} comes back {off} beside the start on {grid}"
         );
     }
+}
+
+/// On one Brownian path more steps come closer and closer to one another: the distance of 32 to 64 steps is at least 1.5
+/// times that of 64 to 128, in the mean over 32 samples.
+pub(crate) fn assert_converges_on_one_path<S: Solver>(solver: &S) {
+    let model = ExactMixture::lopsided(1);
+    let path: Arc<dyn Schedule> = Arc::new(RectifiedFlow::default());
+    let [few, some, many] = [32, 64, 128].map(|steps| {
+        let grid = TimeGrid::uniform_lambda(path.clone(), 0.95, 0.05, steps).unwrap();
+        let mut noise = BrownianPath::new(6, 32);
+        let x = noise.fresh(&zeros(32)).unwrap();
+        values(&solver.sample(&model, &grid, &x, &mut noise).unwrap())
+    });
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f64>();
+    let (coarse, fine) = (distance(&few, &some), distance(&some, &many));
+    println!("{solver:?}: {coarse:.3} then {fine:.3} apart");
+    assert!(fine < coarse / 1.5, "{solver:?}: {coarse} then {fine} apart");
 }
 
 /// Evaluations of a run over the whole flow path.
