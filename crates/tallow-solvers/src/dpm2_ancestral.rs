@@ -1,7 +1,7 @@
 //! DPM2 ancestral: DPM2's step to a level below the step's end, then noise back up to it.
 //!
 //! ```text
-//! x_s = DPM2(x_t → (α_s, σ')) + k c z          (σ', c) of [`Ancestral`](crate::Ancestral)
+//! x_s = DPM2(x_t → (α_s, σ')) + k c z          (σ', c) of [`Ancestral`]
 //! ```
 //!
 //! The middle lies half the way in λ to (α_s, σ'): at η = 1 that is the step's own end. Steps out of α = 0 and into σ = 0

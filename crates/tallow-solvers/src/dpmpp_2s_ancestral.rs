@@ -5,7 +5,7 @@
 //! x_s = (σ'/σ_t) x_t − α_s (e^{−h} − 1) x̂₀(x_m, m) + k c z          h = ln(α_s/σ') − λ_t
 //! ```
 //!
-//! (σ', c) are those of [`Ancestral`](crate::Ancestral). Steps out of α = 0 and into σ = 0 are Euler ancestral's.
+//! (σ', c) are those of [`Ancestral`]. Steps out of α = 0 and into σ = 0 are Euler ancestral's.
 //!
 //! Source: Lu et al. 2022, arXiv:2211.01095, Algorithm 1 with r = ½; the noise is k-diffusion's.
 

@@ -5,7 +5,7 @@
 //! d = (1 − 1/2r) x̂₀ + (1/2r) x̂₀(x_m, m)          x_s = A(x_t → s, d) + c z
 //! ```
 //!
-//! A(x → s, d) = (σ'/σ_t) x − α_s (e^{−h'} − 1) d, with (σ', c) of [`Ancestral`](crate::Ancestral).
+//! A(x → s, d) = (σ'/σ_t) x − α_s (e^{−h'} − 1) d, with (σ', c) of [`Ancestral`].
 //! z and z_m stand for one Brownian path only if z contains z_m: z = a z_m + √(1 − a²) z₂, where a is what the ancestral
 //! step from m to s leaves of z_m, and z₂ belongs to that step.
 //!

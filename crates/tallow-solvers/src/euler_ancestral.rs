@@ -1,7 +1,7 @@
 //! Euler ancestral: Euler's step in σ/α to a level below the step's end, then noise back up to it.
 //!
 //! ```text
-//! x_s = α_s x̂₀ + σ' ε̂ + k c z          (σ', c) of [`Ancestral`](crate::Ancestral)
+//! x_s = α_s x̂₀ + σ' ε̂ + k c z          (σ', c) of [`Ancestral`]
 //! ```
 //!
 //! With k = 1 it is DDIM with the same η: k-diffusion's step, written with levels, is Song's. Right on every path, α = 0
