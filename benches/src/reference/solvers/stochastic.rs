@@ -9,8 +9,8 @@ use tallow::solvers::euler_maruyama;
 use tallow::solvers::langevin::Norms;
 use tallow::solvers::sde_dpmpp::SdeOrder;
 use tallow::solvers::{
-    Ancestral, Churn, Churned, Dpm2, Dpm2Ancestral, Dpmpp2sAncestral, DpmppSde, Euler, EulerAncestral, EulerMaruyama,
-    FinalStep, Heun, Langevin, Sampler, SdeDpmpp,
+    Ancestral, Churn, Churned, Dpm2, Dpm2Ancestral, Dpmpp2sAncestral, DpmppSde, Euler, EulerAncestral,
+    EulerMaruyama, FinalStep, Heun, Langevin, Sampler, SdeDpmpp,
 };
 
 use super::{Case, Verdict, Worst, numbers};
@@ -48,7 +48,8 @@ fn boxed(sampler: impl Sampler + 'static) -> Box<dyn Sampler> {
     Box::new(sampler)
 }
 
-fn told(error: impl ToString) -> String {
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err asks for")]
+fn told(error: tallow::solvers::Error) -> String {
     error.to_string()
 }
 
@@ -61,7 +62,12 @@ where
     S: tallow::solvers::Solver<History = ()> + 'static,
 {
     let churn = Churn::new(option(case, "s_churn")?)
-        .and_then(|churn| churn.between(option(case, "s_tmin").unwrap_or(0.0), option(case, "s_tmax").unwrap_or(f64::MAX)))
+        .and_then(|churn| {
+            churn.between(
+                option(case, "s_tmin").unwrap_or(0.0),
+                option(case, "s_tmax").unwrap_or(f64::MAX),
+            )
+        })
         .and_then(|churn| churn.with_noise_scale(option(case, "s_noise").unwrap_or(1.0)))
         .map_err(told)?;
     Ok(boxed(Churned::new(solver, churn)))
@@ -69,7 +75,9 @@ where
 
 fn ancestral(case: &Case<'_>) -> Result<Ancestral, String> {
     let (eta, scale) = (option(case, "eta")?, option(case, "s_noise")?);
-    Ancestral::new(eta).and_then(|noise| noise.with_noise_scale(scale)).map_err(told)
+    Ancestral::new(eta)
+        .and_then(|noise| noise.with_noise_scale(scale))
+        .map_err(told)
 }
 
 fn dpmpp_sde(case: &Case<'_>) -> Made {
@@ -80,7 +88,11 @@ fn dpmpp_sde(case: &Case<'_>) -> Made {
 }
 
 fn sde_dpmpp(case: &Case<'_>) -> Made {
-    let order = match (case.number("order"), case.word("variant"), case.flag("true_order_3")) {
+    let order = match (
+        case.number("order"),
+        case.word("variant"),
+        case.flag("true_order_3"),
+    ) {
         (Some(1.0), _, _) => SdeOrder::First,
         (Some(2.0), Some("midpoint"), _) => SdeOrder::SecondMidpoint,
         (Some(2.0), Some("taylor"), _) => SdeOrder::SecondTaylor,
@@ -90,7 +102,10 @@ fn sde_dpmpp(case: &Case<'_>) -> Made {
     };
     let solver = SdeDpmpp::new(order).with_eta(option(case, "eta")?);
     let scale = option(case, "s_noise")?;
-    solver.and_then(|solver| solver.with_noise_scale(scale)).map(boxed).map_err(told)
+    solver
+        .and_then(|solver| solver.with_noise_scale(scale))
+        .map(boxed)
+        .map_err(told)
 }
 
 fn with_means(case: &Case<'_>) -> Result<Verdict, String> {
@@ -125,7 +140,9 @@ fn corrected(case: &Case<'_>) -> Result<Verdict, String> {
         Some("batch_mean") => Norms::BatchMean,
         other => return Err(format!("no norms are called {other:?}")),
     };
-    let langevin = Langevin::new(option(case, "snr")?).map_err(told)?.with_norms(norms);
+    let langevin = Langevin::new(option(case, "snr")?)
+        .map_err(told)?
+        .with_norms(norms);
     let levels = case.levels(case.schedule()?.as_ref())?;
     let level = *levels.first().ok_or("the case has no node")?;
     let (model, mut x) = (case.model()?, case.tensor("x_init")?);
