@@ -27,7 +27,9 @@ pub type Check = fn(&Fields<'_>, &File) -> Outcome;
 pub const FAMILIES: &[(&str, Check)] = &[
     ("schedules", |case, file| schedules::check(case, file).into()),
     ("grids", |case, file| grids::check(case, file).into()),
-    ("solvers", |case, file| solvers::check(case.value(), &file.tables).into()),
+    ("solvers", |case, file| {
+        solvers::check(case.value(), &file.tables).into()
+    }),
 ];
 
 /// How many cases came out how.
