@@ -74,6 +74,7 @@ const MODEL: MlpConfig = MlpConfig {
         count: 8,
         base: std::f64::consts::PI,
     },
+    conditioning: tallow::models::Conditioning::Input,
     classes: 0,
 };
 

@@ -12,7 +12,7 @@ use clap::Parser;
 use tallow::datasets::SwissRoll;
 use tallow::denoisers::{Dataset, Denoiser, Parameterization, Seeded, lincomb, normal_like};
 use tallow::metrics::{Points, chamfer_sum};
-use tallow::models::{Mlp, MlpConfig, PointFeatures, TimeFeatures};
+use tallow::models::{Conditioning, Mlp, MlpConfig, PointFeatures, TimeFeatures};
 use tallow::nn::{AdamW, AdamWConfig, Ema, EmaDecay, Parameters, View};
 use tallow::objectives::{Objective, Regression, TimeSampling};
 use tallow::plots::{Curves, Scatter, Strip};
@@ -62,9 +62,9 @@ fn model_config() -> MlpConfig {
     MlpConfig {
         width: 128,
         depth: 3,
-        // The roll lies within ±4: its turns are too close together for a network of the raw coordinates.
-        points: PointFeatures::Harmonics { count: 10, base: std::f64::consts::PI / 6.0 },
+        points: PointFeatures::Harmonics { count: 12, base: std::f64::consts::PI / 5.0 },
         times: TimeFeatures::Sinusoidal { outputs: 128 },
+        conditioning: Conditioning::Gates,
         ..MlpConfig::new(2)
     }
 }
