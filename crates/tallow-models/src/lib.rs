@@ -5,4 +5,4 @@ mod error;
 pub mod mlp;
 
 pub use error::{Error, Result};
-pub use mlp::{Mlp, MlpConfig, PointFeatures, TimeFeatures};
+pub use mlp::{Conditioning, Mlp, MlpConfig, PointFeatures, TimeFeatures};

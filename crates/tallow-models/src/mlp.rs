@@ -1,7 +1,8 @@
 //! A multi-layer perceptron on points, times and classes: the network of two-dimensional examples.
 //!
 //! ```text
-//! h₀ = [features of x, features of t, one-hot class]        hᵢ = act(Wᵢ hᵢ₋₁ + bᵢ)        output = W hₙ + b
+//! h₀ = [features of x, features of t, one-hot class]        hᵢ = act(Wᵢ hᵢ₋₁ + bᵢ)                  output = W hₙ + b
+//! gated: h₀ = [features of x]        e = [features of t, one-hot class]        hᵢ = act((Wᵢ hᵢ₋₁ + bᵢ) ⊙ (1 + Gᵢ e + gᵢ))
 //! ```
 //!
 //! Sines and cosines of x let it draw sharp edges: a network of raw coordinates learns low frequencies first
@@ -10,7 +11,7 @@
 use candle_core::Tensor;
 use tallow_denoisers::{Call, LABELS, Network};
 use tallow_nn::{
-    Activation, FourierFeatures, Linear, LinearInit, Scope, SinusoidalConfig, SinusoidalEmbedding,
+    Activation, FourierFeatures, Linear, LinearInit, Scope, SinusoidalConfig, SinusoidalEmbedding, activate,
 };
 
 use crate::{Error, Result};
@@ -60,6 +61,21 @@ pub enum TimeFeatures {
     },
 }
 
+/// Where times and classes enter the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Conditioning {
+    /// Beside the points, at the first layer.
+    #[default]
+    Input,
+    /// At every hidden layer, as a factor on its values: a different network for each time.
+    Gates,
+}
+
 /// The shape of an [`Mlp`].
 ///
 /// ```
@@ -85,6 +101,8 @@ pub struct MlpConfig {
     pub points: PointFeatures,
     /// What is seen of t.
     pub times: TimeFeatures,
+    /// Where times and classes enter.
+    pub conditioning: Conditioning,
     /// Classes of a conditional model, one for "none" included if it is trained without labels at times; 0 for none.
     pub classes: usize,
 }
@@ -101,6 +119,7 @@ impl MlpConfig {
             activation: Activation::Silu,
             points: PointFeatures::Raw,
             times: TimeFeatures::Raw,
+            conditioning: Conditioning::Input,
             classes: 0,
         }
     }
@@ -121,13 +140,15 @@ impl MlpConfig {
     }
 }
 
-/// A multi-layer perceptron. Parameters: `layers.0` … `layers.{depth}`, each with `weight` and `bias`.
+/// A multi-layer perceptron. Parameters: `layers.0` … `layers.{depth}`, and `gates.0` … where it is gated, each with
+/// `weight` and `bias`.
 #[derive(Debug)]
 pub struct Mlp {
     config: MlpConfig,
     points: Option<FourierFeatures>,
     times: Option<Times>,
     layers: Vec<Linear>,
+    gates: Vec<Linear>,
 }
 
 #[derive(Debug)]
@@ -177,14 +198,29 @@ impl Mlp {
             Some(Times::Beside(features)) => 1 + features.outputs(),
             Some(Times::InPlace(embedding)) => embedding.outputs(),
         };
-        let mut inputs = config.inputs
-            + points.as_ref().map_or(0, FourierFeatures::outputs)
-            + time_inputs
-            + config.classes;
+        let context = time_inputs + config.classes;
+        let gated = config.conditioning == Conditioning::Gates;
+        let mut inputs = config.inputs + points.as_ref().map_or(0, FourierFeatures::outputs);
+        if !gated {
+            inputs += context;
+        }
         let mut layers = Vec::with_capacity(config.depth + 1);
+        let mut gates = Vec::new();
         for index in 0..config.depth {
             let layer = Linear::new(&scope.at(format_args!("layers.{index}")), inputs, config.width)?;
-            layers.push(layer.activated(config.activation));
+            if gated {
+                // Gates of zeros are factors of one: the network starts as one without them.
+                let gate = scope.at(format_args!("gates.{index}"));
+                gates.push(Linear::with_init(
+                    &gate,
+                    context,
+                    config.width,
+                    LinearInit::zeros(),
+                )?);
+                layers.push(layer);
+            } else {
+                layers.push(layer.activated(config.activation));
+            }
             inputs = config.width;
         }
         let last = scope.at(format_args!("layers.{}", config.depth));
@@ -199,6 +235,7 @@ impl Mlp {
             points,
             times,
             layers,
+            gates,
         })
     }
 
@@ -208,13 +245,21 @@ impl Mlp {
         &self.config
     }
 
-    fn features(&self, call: &Call<'_>) -> Result<Tensor> {
+    /// What the network sees of x, (B, …).
+    fn points(&self, call: &Call<'_>) -> Result<Vec<Tensor>> {
         let x = call.x.flatten_from(1)?;
+        let waves = self
+            .points
+            .as_ref()
+            .map(|points| points.forward(&x))
+            .transpose()?;
+        Ok(std::iter::once(x).chain(waves).collect())
+    }
+
+    /// What it sees of the time and the class, (B, …).
+    fn context(&self, call: &Call<'_>) -> Result<Vec<Tensor>> {
         let time = call.time()?;
-        let mut parts = vec![x.clone()];
-        if let Some(points) = &self.points {
-            parts.push(points.forward(&x)?);
-        }
+        let mut parts = Vec::new();
         match &self.times {
             None => parts.push(time.unsqueeze(1)?),
             Some(Times::Beside(features)) => {
@@ -227,7 +272,24 @@ impl Mlp {
         if self.config.classes > 0 {
             parts.push(self.one_hot(call)?);
         }
-        Ok(Tensor::cat(&parts, 1)?)
+        Ok(parts)
+    }
+
+    fn output(&self, call: &Call<'_>) -> Result<Tensor> {
+        let (mut points, context) = (self.points(call)?, self.context(call)?);
+        if self.gates.is_empty() {
+            points.extend(context);
+            let h = Tensor::cat(&points, 1)?;
+            return Ok(self.layers.iter().try_fold(h, |h, layer| layer.forward(&h))?);
+        }
+        let (mut h, context) = (Tensor::cat(&points, 1)?, Tensor::cat(&context, 1)?);
+        for (index, layer) in self.layers.iter().enumerate() {
+            h = layer.forward(&h)?;
+            if let Some(gate) = self.gates.get(index) {
+                h = activate(&(h * (gate.forward(&context)? + 1.0)?)?, self.config.activation)?;
+            }
+        }
+        Ok(h)
     }
 
     /// (B, classes): 1 at each row's label.
@@ -268,10 +330,7 @@ impl Network for Mlp {
             };
             return Err(error.into());
         }
-        let mut h = self.features(call)?;
-        for layer in &self.layers {
-            h = layer.forward(&h)?;
-        }
+        let h = self.output(call)?;
         if self.config.outputs == self.config.inputs {
             h.reshape(call.x.shape())
         } else {
@@ -317,6 +376,26 @@ mod tests {
         let a = trained.forward(&call).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(a, viewed.forward(&call).unwrap().to_vec2::<f64>().unwrap());
         assert_ne!(a[0], a[1]);
+    }
+
+    #[test]
+    fn closed_gates_are_no_gates_and_open_ones_tell_times_apart() {
+        let parameters = Parameters::new(1, DType::F64, &Device::Cpu);
+        let gated = MlpConfig {
+            conditioning: Conditioning::Gates,
+            ..config()
+        };
+        let network = Mlp::new(&parameters.scope(), gated).unwrap();
+        let (same, condition) = (
+            Tensor::ones((2, 2), DType::F64, &Device::Cpu).unwrap(),
+            labels([0, 0]),
+        );
+        let call = Call::new(&same, &[0.1, 0.7], &condition).unwrap();
+        let rows = || network.forward(&call).unwrap().to_vec2::<f64>().unwrap();
+        assert_eq!(rows()[0], rows()[1]);
+        let gate = parameters.variable("gates.1.weight").unwrap();
+        gate.set(&(gate.as_tensor() + 0.3).unwrap()).unwrap();
+        assert_ne!(rows()[0], rows()[1]);
     }
 
     #[test]

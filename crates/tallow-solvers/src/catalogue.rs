@@ -4,10 +4,12 @@ use crate::ddpm::DdpmVariance;
 use crate::exponential::{Form, Variant};
 use crate::pndm::PndmStart;
 use crate::rk4::Rk4Rule;
+use crate::sde_dpmpp::SdeOrder;
 use crate::{
-    AdamsBashforth, Ddim, Ddpm, Deis, Dopri5, Dopri5Adaptive, DpmAdaptive, DpmPair, DpmSolver,
-    DpmSolverMultistep, Dpmpp2m, Dpmpp3m, Error, Euler, FinalStep, Heun, Heun3, Ipndm, Midpoint, Pndm,
-    Result, Rk4, Sampler, UniPc,
+    AdamsBashforth, Churned, Corrected, Ddim, Ddpm, Deis, Dopri5, Dopri5Adaptive, Dpm2, Dpm2Ancestral,
+    DpmAdaptive, DpmPair, DpmSolver, DpmSolverMultistep, Dpmpp2m, Dpmpp2sAncestral, Dpmpp3m, DpmppSde, Error,
+    Euler, EulerAncestral, EulerMaruyama, FinalStep, Heun, Heun3, Ipndm, Midpoint, Pndm, Restarted, Result,
+    Rk4, SaSolver, Sampler, SdeDpmpp, UniPc,
 };
 
 /// A solver as tables, command lines and comparisons know it.
@@ -129,6 +131,34 @@ pub const SOLVERS: &[Entry] = &[
             variance: DdpmVariance::FixedLarge,
         })
     }),
+    ode("dpm2", 2.0, 2, || Box::new(Dpm2)),
+    sde("euler_ancestral", 1.0, 1, || Box::new(EulerAncestral::default())),
+    sde("dpm2_ancestral", 2.0, 2, || Box::new(Dpm2Ancestral::default())),
+    sde("dpmpp_2s_ancestral", 2.0, 2, || {
+        Box::new(Dpmpp2sAncestral::default())
+    }),
+    sde("dpmpp_sde", 2.0, 2, || Box::new(DpmppSde::default())),
+    sde("sde_dpmpp_1", 1.0, 1, || Box::new(SdeDpmpp::new(SdeOrder::First))),
+    sde("sde_dpmpp_2m", 2.0, 1, || Box::new(SdeDpmpp::default())),
+    sde("sde_dpmpp_2m_heun", 2.0, 1, || {
+        Box::new(SdeDpmpp::new(SdeOrder::SecondTaylor))
+    }),
+    sde("sde_dpmpp_3m", 2.0, 1, || {
+        Box::new(SdeDpmpp::new(SdeOrder::Third))
+    }),
+    sde("sde_dpmpp_3m_halved", 2.0, 1, || {
+        Box::new(SdeDpmpp::new(SdeOrder::ThirdHalved))
+    }),
+    sde("sa_solver", 2.0, 1, || Box::new(SaSolver::default())),
+    sde("euler_maruyama", 1.0, 1, || Box::new(EulerMaruyama)),
+    sde("euler_churned", 1.0, 1, || Box::new(Churned::<Euler>::default())),
+    sde("heun_churned", 2.0, 2, || Box::new(Churned::<Heun>::default())),
+    sde("dpm2_churned", 2.0, 2, || Box::new(Churned::<Dpm2>::default())),
+    unclaimed("ddim_langevin", 2, || Box::new(Corrected::<Ddim>::default())),
+    unclaimed("euler_maruyama_langevin", 2, || {
+        Box::new(Corrected::<EulerMaruyama>::default())
+    }),
+    unclaimed("heun_restarted", 2, || Box::new(Restarted::<Heun>::default())),
 ];
 
 /// The solver of a name, with its defaults.
@@ -191,6 +221,16 @@ const fn adaptive(name: &'static str, evaluations: usize, make: fn() -> Box<dyn 
         claim: Claim::Tolerance,
         evaluations,
         needs: Needs::AnyCoupling,
+        make,
+    }
+}
+
+const fn unclaimed(name: &'static str, evaluations: usize, make: fn() -> Box<dyn Sampler>) -> Entry {
+    Entry {
+        name,
+        claim: Claim::None,
+        evaluations,
+        needs: Needs::IndependentNoise,
         make,
     }
 }

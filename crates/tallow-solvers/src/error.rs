@@ -132,3 +132,23 @@ impl From<Error> for candle_core::Error {
         }
     }
 }
+
+/// Refuses a parameter that does not fit.
+pub(crate) fn check(
+    owner: &'static str,
+    name: &'static str,
+    value: f64,
+    allowed: &'static str,
+    fits: bool,
+) -> Result<()> {
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Parameter {
+            owner,
+            name,
+            value,
+            allowed,
+        })
+    }
+}
