@@ -62,7 +62,10 @@ fn model_config() -> MlpConfig {
     MlpConfig {
         width: 128,
         depth: 3,
-        points: PointFeatures::Harmonics { count: 12, base: std::f64::consts::PI / 5.0 },
+        points: PointFeatures::Harmonics {
+            count: 2,
+            base: std::f64::consts::PI / 8.0,
+        },
         times: TimeFeatures::Sinusoidal { outputs: 128 },
         conditioning: Conditioning::Gates,
         ..MlpConfig::new(2)
@@ -171,7 +174,7 @@ fn train(
         },
     )?;
     let mut average = Ema::new(&parameters, EmaDecay::WarmUp(0.995))?;
-    let rate = LearningRate::cosine(4e-3, steps)?.with_warm_up(300.min(steps / 2));
+    let rate = LearningRate::cosine(3e-3, steps)?.with_warm_up(300.min(steps / 2));
     let (mut draws, mut noise) = (Seeded::stream(options.seed, 0), Seeded::stream(options.seed, 1));
     let mut progress = Progress::new("train", steps);
     let mut losses = Vec::new();
