@@ -8,6 +8,8 @@ mod comparison;
 mod fields;
 mod file;
 mod grids;
+pub mod guidance;
+pub mod likelihood;
 pub mod mixture;
 pub mod path;
 mod schedules;
@@ -30,6 +32,15 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("solvers", |case, file| {
         solvers::check(case.value(), &file.tables).into()
     }),
+<<<<<<< HEAD
+=======
+    ("guidance", |case, file| {
+        guidance::check(case.value(), &file.tables).into()
+    }),
+    ("likelihood", |case, file| {
+        likelihood::check(case.value(), &file.tables).into()
+    }),
+>>>>>>> wt-guide
 ];
 
 /// How many cases came out how.

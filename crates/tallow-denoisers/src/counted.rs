@@ -50,6 +50,23 @@ impl<T> Counted<T> {
     }
 }
 
+/// What is wrapped, for one run; counted on the same counter.
+struct CountedRun<'s> {
+    inner: Box<dyn Denoiser + 's>,
+    count: &'s AtomicUsize,
+}
+
+impl Denoiser for CountedRun<'_> {
+    fn estimate(&self, x: &Tensor, at: Levels<'_>) -> Result<Estimate> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.inner.estimate(x, at)
+    }
+
+    fn cost(&self, at: NoiseLevel) -> usize {
+        self.inner.cost(at)
+    }
+}
+
 impl<N: Network> Network for Counted<N> {
     fn forward(&self, call: &Call<'_>) -> candle_core::Result<Tensor> {
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -65,5 +82,13 @@ impl<D: Denoiser> Denoiser for Counted<D> {
 
     fn cost(&self, at: NoiseLevel) -> usize {
         self.inner.cost(at)
+    }
+
+    fn begin<'s>(&'s self) -> Option<Box<dyn Denoiser + 's>> {
+        let inner = self.inner.begin()?;
+        Some(Box::new(CountedRun {
+            inner,
+            count: &self.count,
+        }))
     }
 }

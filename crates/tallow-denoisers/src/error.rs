@@ -83,6 +83,14 @@ pub enum Error {
         /// What would be allowed, as words that follow the name.
         allowed: &'static str,
     },
+    /// An estimate whose derivative was asked for, where there is none.
+    #[error("{what} has no derivative in x: {way_out}")]
+    NoDerivative {
+        /// What was to be differentiated.
+        what: &'static str,
+        /// What to do.
+        way_out: &'static str,
+    },
     /// A level at which the path or prediction is of no use.
     #[error(transparent)]
     Schedule(#[from] tallow_schedules::Error),

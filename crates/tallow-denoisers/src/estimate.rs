@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use tallow_schedules::{Mixture, NoiseLevel, Prediction};
 
 use crate::levels::OwnedLevels;
-use crate::tensor::{check_like, mix};
+use crate::tensor::{check_like, choose_rows, mix};
 use crate::{Levels, Result, combine};
 
 /// E[x_0 | x_t = x], E[ε | x_t = x] and what follows from them, each computed when asked.
@@ -194,6 +194,118 @@ impl Estimate {
             form,
             ..first.1.clone()
         })
+    }
+
+    /// Whether α x̂_0 + σ ε̂ is x: not for a pair that guidance has moved apart.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        matches!(self.form, Form::Output { .. })
+    }
+
+    /// The estimate whose score is larger by `weight` times `by`, (B, …): what the gradient of a log-probability does.
+    ///
+    /// ε̂ falls by σ · weight · by, and x̂_0 grows by (σ²/α) · weight · by.
+    ///
+    /// # Errors
+    ///
+    /// When `by` is not like x, or the noise at a level says nothing of the data (α = 0).
+    pub fn with_score_shifted(&self, by: &Tensor, weight: f64) -> Result<Self> {
+        check_like("the shift of the score", by, &self.x)?;
+        for level in self.levels().iter() {
+            Prediction::Noise.check(level)?;
+        }
+        // f = a x̂_0 + b ε̂ moves with both; at σ = 0 nothing does, whatever a and b are.
+        let shifted = |part: &Tensor, target: &dyn Fn(NoiseLevel) -> (f64, f64)| {
+            mix(part, by, self.levels(), |level| {
+                let ((a, b), noise) = (target(level), -weight * level.sigma);
+                let shift = if noise == 0.0 {
+                    0.0
+                } else {
+                    noise * (b - a * level.sigma / level.alpha)
+                };
+                (1.0, shift)
+            })
+        };
+        let form = match &self.form {
+            Form::Output { output, prediction } => Form::Output {
+                output: match prediction {
+                    Prediction::Score => crate::lincomb([(1.0, output), (weight, by)])?,
+                    prediction => shifted(output, &|level| prediction.target(level))?,
+                },
+                prediction: *prediction,
+            },
+            Form::Pair { x0, noise } => Form::Pair {
+                x0: shifted(x0, &|_| (1.0, 0.0))?,
+                noise: shifted(noise, &|_| (0.0, 1.0))?,
+            },
+        };
+        Ok(Self { form, ..self.clone() })
+    }
+
+    /// The estimate of `count` rows from row `start` on.
+    ///
+    /// # Errors
+    ///
+    /// When there are not that many rows.
+    pub fn rows(&self, start: usize, count: usize) -> Result<Self> {
+        let part = |tensor: &Tensor| tensor.narrow(0, start, count);
+        let form = match &self.form {
+            Form::Output { output, prediction } => Form::Output {
+                output: part(output)?,
+                prediction: *prediction,
+            },
+            Form::Pair { x0, noise } => Form::Pair {
+                x0: part(x0)?,
+                noise: part(noise)?,
+            },
+        };
+        let levels = match self.levels() {
+            Levels::Shared(level) => OwnedLevels::Shared(level),
+            Levels::PerRow(levels) => {
+                OwnedLevels::PerRow(levels.iter().skip(start).take(count).copied().collect())
+            }
+        };
+        Ok(Self {
+            x: part(&self.x)?,
+            form,
+            levels,
+            range: self.range.as_ref().map(part).transpose()?,
+        })
+    }
+
+    /// The rows of `self` where `rows` says so, those of `other`, an estimate at the same x and levels, elsewhere. Keeps
+    /// the variance range of `self`.
+    ///
+    /// # Errors
+    ///
+    /// When shapes, types or devices differ, or there is not one choice for each row.
+    pub fn choose(&self, rows: &[bool], other: &Self) -> Result<Self> {
+        let form = match (&self.form, &other.form) {
+            (
+                Form::Output { output, prediction },
+                Form::Output {
+                    output: second,
+                    prediction: same,
+                },
+            ) if prediction == same => Form::Output {
+                output: choose_rows(rows, output, second)?,
+                prediction: *prediction,
+            },
+            _ => Form::Pair {
+                x0: choose_rows(rows, &self.x0()?, &other.x0()?)?,
+                noise: choose_rows(rows, &self.noise()?, &other.noise()?)?,
+            },
+        };
+        Ok(Self { form, ..self.clone() })
+    }
+
+    /// The network's own output and what it stands for; x̂_0 for a pair.
+    #[must_use]
+    pub fn output(&self) -> (&Tensor, Prediction) {
+        match &self.form {
+            Form::Output { output, prediction } => (output, *prediction),
+            Form::Pair { x0, .. } => (x0, Prediction::Data),
+        }
     }
 
     /// The same cut off from the graph that recorded it.

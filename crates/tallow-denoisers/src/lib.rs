@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod clamped;
 mod condition;
 mod counted;
 mod error;
 mod estimate;
 mod exact;
+pub mod guidance;
 mod levels;
 mod network;
 mod noise;
@@ -19,17 +21,19 @@ use candle_core::Tensor;
 use tallow_schedules::NoiseLevel;
 
 pub use batch::{Batch, Dataset};
+pub use clamped::{Clamped, Limit, Threshold};
 pub use condition::{Condition, LABELS};
 pub use counted::Counted;
 pub use error::{Error, Result};
 pub use estimate::Estimate;
 pub use exact::{ExactGaussian, ExactMixture};
+pub use guidance::Guided;
 pub use levels::Levels;
 pub use network::{Call, FromFn, Network, network};
 pub use noise::{BrownianPath, Noise, PerSample, Seeded, normal_like, normals, uniforms};
 pub use parameterized::{InputScale, Parameterization, Parameterized, TimeInput, Variance};
 pub use tallow_schedules::Prediction;
-pub use tensor::{check_like, combine, combine_rows, lincomb, mix};
+pub use tensor::{check_like, choose_rows, combine, combine_rows, lincomb, mix};
 
 /// E[x_0 | x_t = x] and what follows from it.
 ///
@@ -48,6 +52,15 @@ pub trait Denoiser {
         let _ = at;
         1
     }
+
+    /// The same model for one run, where it remembers something from estimate to estimate (the momentum of a guidance);
+    /// nothing where it does not.
+    ///
+    /// Loops call this once at the start of a run and ask what it returns, so that no state survives a run. Wrappers pass
+    /// it on to what they wrap.
+    fn begin<'s>(&'s self) -> Option<Box<dyn Denoiser + 's>> {
+        None
+    }
 }
 
 impl<D: Denoiser + ?Sized> Denoiser for &D {
@@ -57,6 +70,10 @@ impl<D: Denoiser + ?Sized> Denoiser for &D {
 
     fn cost(&self, at: NoiseLevel) -> usize {
         (**self).cost(at)
+    }
+
+    fn begin<'s>(&'s self) -> Option<Box<dyn Denoiser + 's>> {
+        (**self).begin()
     }
 }
 
@@ -68,6 +85,10 @@ impl<D: Denoiser + ?Sized> Denoiser for Box<D> {
     fn cost(&self, at: NoiseLevel) -> usize {
         (**self).cost(at)
     }
+
+    fn begin<'s>(&'s self) -> Option<Box<dyn Denoiser + 's>> {
+        (**self).begin()
+    }
 }
 
 impl<D: Denoiser + ?Sized> Denoiser for Arc<D> {
@@ -77,5 +98,9 @@ impl<D: Denoiser + ?Sized> Denoiser for Arc<D> {
 
     fn cost(&self, at: NoiseLevel) -> usize {
         (**self).cost(at)
+    }
+
+    fn begin<'s>(&'s self) -> Option<Box<dyn Denoiser + 's>> {
+        (**self).begin()
     }
 }

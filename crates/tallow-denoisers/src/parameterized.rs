@@ -8,7 +8,11 @@ use crate::{Call, Condition, Denoiser, Error, Estimate, Levels, Network, Result}
 
 /// The number that a network is told for the time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum TimeInput {
     /// t itself.
@@ -45,7 +49,11 @@ impl TimeInput {
 
 /// The factor on x before it goes into a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum InputScale {
     /// 1.
@@ -70,7 +78,11 @@ impl InputScale {
 
 /// What a network says of the variance of an ancestral step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Variance {
     /// Nothing: the solver's formula holds.
@@ -285,10 +297,13 @@ impl<N: Network> Parameterized<N> {
     pub fn parameterization(&self) -> Parameterization {
         self.parameterization
     }
-}
 
-impl<N: Network> Denoiser for Parameterized<N> {
-    fn estimate(&self, x: &Tensor, at: Levels<'_>) -> Result<Estimate> {
+    /// What the model believes at `x`, (B, …), under a condition other than its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Denoiser::estimate`].
+    pub fn estimate_under(&self, condition: &Condition, x: &Tensor, at: Levels<'_>) -> Result<Estimate> {
         for level in at.iter() {
             self.parameterization.prediction.check(level)?;
         }
@@ -296,9 +311,7 @@ impl<N: Network> Denoiser for Parameterized<N> {
             Some(dtype) => x.to_dtype(dtype)?,
             None => x.clone(),
         };
-        let output = self
-            .parameterization
-            .call(&self.network, &input, at, &self.condition)?;
+        let output = self.parameterization.call(&self.network, &input, at, condition)?;
         let output = if self.dtype.is_some() {
             output.to_dtype(x.dtype())?
         } else {
@@ -306,5 +319,11 @@ impl<N: Network> Denoiser for Parameterized<N> {
         };
         let (output, range) = self.parameterization.split(&output, x)?;
         Ok(Estimate::new(x, output, self.parameterization.prediction, at)?.with_range(range))
+    }
+}
+
+impl<N: Network> Denoiser for Parameterized<N> {
+    fn estimate(&self, x: &Tensor, at: Levels<'_>) -> Result<Estimate> {
+        self.estimate_under(&self.condition, x, at)
     }
 }

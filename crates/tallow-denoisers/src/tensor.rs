@@ -120,6 +120,35 @@ pub fn combine_rows(terms: &[(&[f64], &Tensor)]) -> Result<Tensor> {
     })
 }
 
+/// The rows of `yes` where `rows` says so, those of `no` elsewhere; what is not chosen may be anything, NaN included.
+///
+/// # Errors
+///
+/// When shapes, types or devices differ, or there is not one choice for each row.
+pub fn choose_rows(rows: &[bool], yes: &Tensor, no: &Tensor) -> Result<Tensor> {
+    check_like("the rows to choose from", yes, no)?;
+    let count = yes
+        .dims()
+        .first()
+        .copied()
+        .ok_or_else(|| Error::NoRows { what: "x".to_owned() })?;
+    Levels::check_count(rows.len(), count)?;
+    if rows.iter().all(|chosen| *chosen) {
+        return Ok(yes.clone());
+    }
+    if !rows.contains(&true) {
+        return Ok(no.clone());
+    }
+    let mut shape = vec![1; yes.rank()];
+    shape[0] = count;
+    let mask: Vec<u8> = rows.iter().map(|chosen| u8::from(*chosen)).collect();
+    let mask = Tensor::from_vec(mask, shape, &candle_core::Device::Cpu)?.to_device(yes.device())?;
+    Ok(mask
+        .broadcast_as(yes.shape())?
+        .contiguous()?
+        .where_cond(&yes.contiguous()?, &no.contiguous()?)?)
+}
+
 impl Levels<'_> {
     fn check_count(got: usize, expected: usize) -> Result<()> {
         if got == expected {

@@ -6,9 +6,7 @@ use crate::pndm::PndmStart;
 use crate::rk4::Rk4Rule;
 use crate::sde_dpmpp::SdeOrder;
 use crate::{
-    AdamsBashforth, Churned, Corrected, Ddim, Ddpm, Deis, Dpm2, Dpm2Ancestral, DpmSolver, DpmSolverMultistep,
-    Dpmpp2m, Dpmpp2sAncestral, Dpmpp3m, DpmppSde, Error, Euler, EulerAncestral, EulerMaruyama, FinalStep,
-    Heun, Ipndm, Midpoint, Pndm, Restarted, Result, Rk4, SaSolver, Sampler, SdeDpmpp, UniPc,
+    AdamsBashforth, Churned, Corrected, Ddim, Ddpm, Deis, Dopri5, Dopri5Adaptive, Dpm2, Dpm2Ancestral, DpmAdaptive, DpmPair, DpmSolver, DpmSolverMultistep, Dpmpp2m, Dpmpp2sAncestral, Dpmpp3m, DpmppSde, Error, Euler, EulerAncestral, EulerMaruyama, FinalStep, Heun, Heun3, Ipndm, Midpoint, Pndm, Restarted, Result, Rk4, SaSolver, Sampler, SdeDpmpp, UniPc,
 };
 
 /// A solver as tables, command lines and comparisons know it.
@@ -76,6 +74,16 @@ pub const SOLVERS: &[Entry] = &[
             final_step: FinalStep::Denoise,
         })
     }),
+    ode("heun3", 3.0, 3, || Box::new(Heun3::default())),
+    ode("dopri5", 5.0, 6, || Box::new(Dopri5::default())),
+    adaptive("adaptive_dopri5", 6, || Box::new(Dopri5Adaptive::default())),
+    adaptive("adaptive_dpm_12", 2, || {
+        Box::new(DpmAdaptive {
+            pair: DpmPair::OneTwo,
+            ..DpmAdaptive::default()
+        })
+    }),
+    adaptive("adaptive_dpm_23", 3, || Box::new(DpmAdaptive::default())),
     ode("ddim", 1.0, 1, || Box::new(Ddim::default())),
     ode("dpm_solver_2", 2.0, 2, || Box::new(DpmSolver::of(Form::Noise, 2))),
     ode("dpm_solver_3", 3.0, 3, || Box::new(DpmSolver::of(Form::Noise, 3))),
@@ -210,6 +218,16 @@ const fn unclaimed(name: &'static str, evaluations: usize, make: fn() -> Box<dyn
         claim: Claim::None,
         evaluations,
         needs: Needs::IndependentNoise,
+        make,
+    }
+}
+
+const fn adaptive(name: &'static str, evaluations: usize, make: fn() -> Box<dyn Sampler>) -> Entry {
+    Entry {
+        name,
+        claim: Claim::Tolerance,
+        evaluations,
+        needs: Needs::AnyCoupling,
         make,
     }
 }

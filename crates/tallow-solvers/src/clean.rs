@@ -57,7 +57,7 @@ pub(crate) fn exponential(estimate: &Estimate, step: &Step<'_>) -> Result<Tensor
     if step.to.sigma == 0.0 {
         return Ok(lincomb([(step.to.alpha, &estimate.x0()?)])?);
     }
-    if step.from.sigma == 0.0 {
+    if step.from.sigma == 0.0 || !estimate.adds_up() {
         return Ok(lincomb([
             (step.to.alpha, &estimate.x0()?),
             (step.to.sigma, &estimate.noise()?),
@@ -69,4 +69,39 @@ pub(crate) fn exponential(estimate: &Estimate, step: &Step<'_>) -> Result<Tensor
         (kept, estimate.x()),
         (step.to.alpha - kept * step.from.alpha, &estimate.x0()?),
     ])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use tallow_denoisers::guidance::PlusPlus;
+    use tallow_denoisers::{ExactGaussian, Guided, Seeded};
+    use tallow_schedules::{RectifiedFlow, Schedule, TimeGrid};
+
+    use super::*;
+    use crate::{Ddim, Sampler};
+
+    #[test]
+    fn ddim_under_cfg_plus_plus_puts_the_unconditional_noise_back() {
+        let model = |mean: f64| ExactGaussian::new(vec![mean, -mean], vec![0.5, 0.2]).unwrap();
+        let guided = Guided::new(model(1.0), model(0.2), PlusPlus { lambda: 0.6 }).unwrap();
+        let path = RectifiedFlow::default();
+        let grid = TimeGrid::new(std::sync::Arc::new(path), vec![0.8, 0.5]).unwrap();
+        let x = Tensor::new(&[[0.3f64, 0.1], [-1.5, -2.0]], &Device::Cpu).unwrap();
+        let got = Ddim::default()
+            .sample(&guided, &grid, &x, &mut Seeded::new(0))
+            .unwrap();
+        let told = |mean: f64| model(mean).estimate(&x, path.level(0.8).into()).unwrap();
+        let x0 = lincomb([(0.6, &told(1.0).x0().unwrap()), (0.4, &told(0.2).x0().unwrap())]).unwrap();
+        let expected = lincomb([(0.5, &x0), (0.5, &told(0.2).noise().unwrap())]).unwrap();
+        let off = (got - expected)
+            .unwrap()
+            .abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar::<f64>()
+            .unwrap();
+        assert!(off < 1e-14, "{off}");
+    }
 }

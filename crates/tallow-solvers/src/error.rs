@@ -76,6 +76,18 @@ pub enum Error {
         /// Why not, and the way out.
         why: &'static str,
     },
+    /// An adaptive method that gets no further with a row of the batch.
+    #[error("{solver} gets no further with row {row} at t = {t}: {why}")]
+    Stuck {
+        /// The method.
+        solver: &'static str,
+        /// The row, from 0.
+        row: usize,
+        /// How far it came.
+        t: f64,
+        /// What stops it, and the way out.
+        why: String,
+    },
     /// A grid with another number of steps than a solver's plan.
     #[error("{solver} takes {expected} steps, the grid has {got}: {way_out}")]
     StepCount {

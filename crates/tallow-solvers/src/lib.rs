@@ -2,15 +2,25 @@
 #![forbid(unsafe_code)]
 
 pub mod adams_bashforth;
+<<<<<<< HEAD
 mod ancestral;
+=======
+pub mod adaptive;
+>>>>>>> wt-guide
 pub mod catalogue;
 pub mod churned;
 mod clean;
 pub mod ddim;
 pub mod ddpm;
 pub mod deis;
+<<<<<<< HEAD
 pub mod dpm2;
 pub mod dpm2_ancestral;
+=======
+pub mod dopri5;
+pub mod dopri5_adaptive;
+pub mod dpm_adaptive;
+>>>>>>> wt-guide
 pub mod dpm_solver;
 pub mod dpm_solver_multistep;
 pub mod dpmpp_2m;
@@ -26,8 +36,13 @@ pub mod exponential;
 mod faults;
 mod forward;
 pub mod heun;
+pub mod heun3;
 pub mod ipndm;
+<<<<<<< HEAD
 pub mod langevin;
+=======
+pub mod likelihood;
+>>>>>>> wt-guide
 pub mod midpoint;
 mod moments;
 pub mod multistep;
@@ -50,13 +65,20 @@ use tallow_denoisers::{Denoiser, Estimate, Noise};
 use tallow_schedules::Step;
 
 pub use adams_bashforth::AdamsBashforth;
+<<<<<<< HEAD
 pub use ancestral::Ancestral;
+=======
+pub use adaptive::Control;
+>>>>>>> wt-guide
 pub use catalogue::{Claim, Entry, Needs, by_name};
 pub use churned::{Churn, Churned};
 pub use clean::{FinalStep, estimate};
 pub use ddim::Ddim;
 pub use ddpm::Ddpm;
 pub use deis::Deis;
+pub use dopri5::Dopri5;
+pub use dopri5_adaptive::Dopri5Adaptive;
+pub use dpm_adaptive::{DpmAdaptive, DpmPair};
 pub use dpm_solver::DpmSolver;
 pub use dpm_solver_multistep::DpmSolverMultistep;
 pub use dpm2::Dpm2;
@@ -70,8 +92,13 @@ pub use euler::Euler;
 pub use euler_ancestral::EulerAncestral;
 pub use euler_maruyama::EulerMaruyama;
 pub use heun::Heun;
+pub use heun3::Heun3;
 pub use ipndm::Ipndm;
+<<<<<<< HEAD
 pub use langevin::{Corrected, Langevin};
+=======
+pub use likelihood::{Divergence, Likelihood, Prior, Probes, bits_per_dim};
+>>>>>>> wt-guide
 pub use midpoint::Midpoint;
 pub use multistep::{LastSteps, Start};
 pub use pndm::Pndm;

@@ -39,7 +39,7 @@ pub struct Progress<'a> {
 /// ```
 pub struct Run<'a, S: Solver> {
     solver: &'a S,
-    model: Watched<&'a dyn Denoiser>,
+    model: Watched<Box<dyn Denoiser + 'a>>,
     grid: &'a TimeGrid,
     noise: &'a mut dyn Noise,
     history: S::History,
@@ -76,7 +76,7 @@ impl<'a, S: Solver> Run<'a, S> {
             .into());
         }
         check_finite("the start of a run", &x)?;
-        let model = Watched::new(model);
+        let model = Watched::begin(model);
         Ok(Self {
             solver,
             model,

@@ -16,6 +16,13 @@ pub(crate) struct Watched<M> {
     failure: RefCell<Option<Error>>,
 }
 
+impl<'a> Watched<Box<dyn Denoiser + 'a>> {
+    /// A model under watch in a run of its own: what it remembers from estimate to estimate begins here.
+    pub(crate) fn begin(model: &'a dyn Denoiser) -> Self {
+        Self::new(model.begin().unwrap_or_else(|| Box::new(model)))
+    }
+}
+
 impl<M: Denoiser> Watched<M> {
     pub(crate) fn new(model: M) -> Self {
         Self {
@@ -38,9 +45,24 @@ impl<M: Denoiser> Watched<M> {
 
 impl<M: Denoiser> Denoiser for Watched<M> {
     fn estimate(&self, x: &Tensor, at: Levels<'_>) -> tallow_denoisers::Result<Estimate> {
+        Ok(self.estimate_with_graph(x, at)?.detach())
+    }
+
+    fn cost(&self, at: NoiseLevel) -> usize {
+        self.model.cost(at)
+    }
+}
+
+impl<M: Denoiser> Watched<M> {
+    /// The estimate, counted and checked, with the graph that leads back to `x`.
+    pub(crate) fn estimate_with_graph(
+        &self,
+        x: &Tensor,
+        at: Levels<'_>,
+    ) -> tallow_denoisers::Result<Estimate> {
         let cost = at.iter().map(|level| self.model.cost(level)).max().unwrap_or(0);
         self.evaluations.set(self.evaluations.get() + cost);
-        let estimate = self.model.estimate(x, at)?.detach();
+        let estimate = self.model.estimate(x, at)?;
         for output in estimate.outputs().chain(estimate.range()) {
             if let Some((value, count)) = not_finite(output)? {
                 let error = Error::NonFiniteModel { value, count };
@@ -50,10 +72,6 @@ impl<M: Denoiser> Denoiser for Watched<M> {
             }
         }
         Ok(estimate)
-    }
-
-    fn cost(&self, at: NoiseLevel) -> usize {
-        self.model.cost(at)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A family of solvers is one file here with a function `sampler`, and one line of [`FAMILIES`].
 
+mod adaptive;
 mod ancestral;
 mod exponential;
 pub mod path;
@@ -38,7 +39,11 @@ const FAMILIES: &[Maker] = &[
     velocity::sampler,
     ancestral::sampler,
     exponential::sampler,
+<<<<<<< HEAD
     stochastic::sampler,
+=======
+    adaptive::sampler,
+>>>>>>> wt-guide
 ];
 
 /// Cases that are no plain trajectory of a sampler: a name's own check.
@@ -50,6 +55,14 @@ const SPECIAL: &[Check] = &[stochastic::special];
 pub struct Case<'a> {
     value: &'a Value,
     tables: &'a Value,
+}
+
+impl<'a> Case<'a> {
+    /// A case of any family whose fields are named as here.
+    #[must_use]
+    pub fn new(value: &'a Value, tables: &'a Value) -> Self {
+        Self { value, tables }
+    }
 }
 
 /// Checks one case of the family; `tables` is the file's object of that name.
@@ -208,14 +221,14 @@ impl Case<'_> {
             used: 0,
         })
     }
+}
 
-    /// The absolute and relative tolerance.
-    fn tolerance(&self) -> (f64, f64) {
-        let part = |name: &str| self.value["tolerance"][name].as_f64();
-        match (part("abs"), part("rel")) {
-            (None, None) => (0.0, 1e-10),
-            (abs, rel) => (abs.unwrap_or(0.0), rel.unwrap_or(0.0)),
-        }
+/// The absolute and relative tolerance of a case.
+fn tolerance(case: &Value) -> (f64, f64) {
+    let part = |name: &str| case["tolerance"][name].as_f64();
+    match (part("abs"), part("rel")) {
+        (None, None) => (0.0, 1e-10),
+        (abs, rel) => (abs.unwrap_or(0.0), rel.unwrap_or(0.0)),
     }
 }
 
@@ -259,8 +272,14 @@ impl Worst {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(case: &Case<'_>) -> Self {
+        Self::of(case.value)
+    }
+
+    /// The same, for a case of any family.
+    #[must_use]
+    pub fn of(case: &Value) -> Self {
         Self {
-            tolerance: case.tolerance(),
+            tolerance: tolerance(case),
             excess: 0.0,
             report: String::new(),
         }
