@@ -12,6 +12,8 @@ pub mod midpoint;
 pub mod rk4;
 mod run;
 mod sampler;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod watched;
 
 use candle_core::Tensor;

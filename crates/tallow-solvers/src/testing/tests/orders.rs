@@ -1,0 +1,75 @@
+//! Claimed orders are measured: two non-linear problems, three paths, f64.
+
+use super::every_solver;
+use crate::Claim;
+use crate::testing::{Path, Problem, STEPS, WEAK_STEPS, order, weak_order};
+
+/// How far a measured order may be from the claimed one. UniPC's third order settles above 512 steps only.
+fn tolerance(name: &str, claimed: f64) -> f64 {
+    if name.starts_with("unipc") && claimed > 3.0 {
+        0.4
+    } else {
+        0.15
+    }
+}
+
+#[test]
+fn every_claimed_order_is_measured() {
+    let problems = Problem::nonlinear().unwrap();
+    every_solver(|entry| {
+        let Claim::Order(claimed) = entry.claim else {
+            return Ok(());
+        };
+        for problem in &problems {
+            let order = order(&*entry.sampler(), problem, &STEPS).map_err(|error| error.to_string())?;
+            println!("{} {claimed} on {problem:?}: {order}", entry.name);
+            let tolerance = tolerance(entry.name, claimed);
+            // Fifth-order errors are rounding before their slope has settled.
+            let holds = if claimed < 5.0 {
+                order.agrees(claimed, tolerance)
+            } else {
+                order.reaches(claimed, tolerance)
+            };
+            if !holds {
+                return Err(format!("order {claimed} on {problem:?}: {order}"));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn every_claimed_weak_order_is_measured() {
+    every_solver(|entry| {
+        let Claim::WeakOrder(claimed) = entry.claim else {
+            return Ok(());
+        };
+        for path in Path::ALL {
+            let order =
+                weak_order(&*entry.sampler(), path, &WEAK_STEPS).map_err(|error| error.to_string())?;
+            println!("{} {claimed} on {}: {order}", entry.name, path.name());
+            if !order.agrees(claimed, 0.1) {
+                return Err(format!("weak order {claimed} on {}: {order}", path.name()));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn every_deterministic_solver_solves_the_gaussian_too() {
+    let problems = Path::ALL.map(|path| Problem::gaussian(path).unwrap());
+    every_solver(|entry| {
+        let Claim::Order(claimed) = entry.claim else {
+            return Ok(());
+        };
+        for problem in &problems {
+            let order = order(&*entry.sampler(), problem, &STEPS).map_err(|error| error.to_string())?;
+            // On a linear ODE some methods are better than in general.
+            if !order.reaches(claimed.min(3.0), 0.4) {
+                return Err(format!("order {claimed} on {problem:?}: {order}"));
+            }
+        }
+        Ok(())
+    });
+}

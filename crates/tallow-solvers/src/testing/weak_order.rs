@@ -1,0 +1,222 @@
+//! The weak order of stochastic solvers, without Monte Carlo.
+//!
+//! ```text
+//! x_N = c + a x_0 + Σ_k b_k z_k          E x_N = c + a E x_0          Var x_N = a² Var x_0 + Σ_k b_k²
+//! ```
+//!
+//! On Gaussian data the model is affine in x, and so is a whole run in its start and in every draw of noise, whatever it
+//! remembers between steps. One run gives all coefficients: its rows are a start of 0, of 1 and of 2, and one for every
+//! draw, in which this draw is 1 and all others are 0. Errors of mean and variance then follow without a random number.
+//!
+//! A run that starts on the marginal must end on the marginal. Its mean may be right for any step length, so the factor
+//! `a` by which a start off the mean is carried along is looked at as well: its changes from N to 2N steps fall with the
+//! same order.
+
+use std::fmt;
+
+use candle_core::{Device, Tensor};
+use tallow_denoisers::{ExactGaussian, Noise};
+use tallow_schedules::TimeGrid;
+
+use super::order::Order;
+use super::problems::Path;
+use crate::{Error, Result, Sampler};
+
+/// Numbers of steps at which weak orders are measured.
+pub const WEAK_STEPS: [usize; 4] = [32, 64, 128, 256];
+
+/// A run on Gaussian data as an affine map of its start and of each draw of noise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AffineRun {
+    /// c: where a start of 0 ends without noise.
+    pub offset: f64,
+    /// a: the factor on the start.
+    pub factor: f64,
+    /// b_k: the factor on each draw, in the order of drawing.
+    pub noise: Vec<f64>,
+}
+
+impl AffineRun {
+    /// Takes a sampler's run over a grid apart, for data from N(mean, std²).
+    ///
+    /// # Errors
+    ///
+    /// When a run fails, or is not affine on Gaussian data: it depends on norms of states or noise, for one.
+    pub fn of(sampler: &dyn Sampler, grid: &TimeGrid, mean: f64, std: f64) -> Result<Self> {
+        let model = ExactGaussian::new(vec![mean], vec![std])?;
+        let mut counter = Probe::default();
+        let zero = Tensor::new(&[[0.0f64]], &Device::Cpu)?;
+        let _ = sampler.sample(&model, grid, &zero, &mut counter)?;
+        let mut starts = vec![0.0; 3 + counter.drawn];
+        (starts[1], starts[2]) = (1.0, 2.0);
+        let starts = Tensor::new(starts, &Device::Cpu)?.unsqueeze(1)?;
+        let end = sampler.sample(&model, grid, &starts, &mut Probe::default())?;
+        let end = end.flatten_all()?.to_vec1::<f64>()?;
+        let (offset, factor) = (end[0], end[1] - end[0]);
+        let straight = (end[2] - end[0] - 2.0 * factor).abs();
+        if straight > 1e-9 * (1.0 + end[2].abs()) {
+            let why = format!(
+                "a run is not affine on Gaussian data (by {straight:.1e}): its weak order needs Monte Carlo"
+            );
+            return Err(Error::User(why.into()));
+        }
+        let noise = end[3..].iter().map(|end| end - offset).collect();
+        Ok(Self {
+            offset,
+            factor,
+            noise,
+        })
+    }
+
+    /// Mean and variance at the end, from those at the start.
+    #[must_use]
+    pub fn moments(&self, mean: f64, variance: f64) -> (f64, f64) {
+        let noise: f64 = self.noise.iter().map(|b| b * b).sum();
+        (
+            self.offset + self.factor * mean,
+            self.factor * self.factor * variance + noise,
+        )
+    }
+}
+
+/// Errors of moments for numbers of steps that double, and what they say of the weak order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeakOrder {
+    /// The mean's distance from the exact one, for a start on the marginal.
+    pub mean: Order,
+    /// The variance's.
+    pub variance: Order,
+    /// The change of the factor `a` when the steps double.
+    pub factor: Order,
+    /// The lowest of the three orders; none where all is rounding.
+    pub measured: Option<f64>,
+}
+
+impl WeakOrder {
+    /// Whether mean, variance and factor each converge within `tolerance` of what is claimed, or are exact.
+    ///
+    /// One of them may converge faster, but not all three.
+    #[must_use]
+    pub fn agrees(&self, claimed: f64, tolerance: f64) -> bool {
+        let all = [&self.mean, &self.variance, &self.factor];
+        self.measured
+            .is_some_and(|slope| (slope - claimed).abs() <= tolerance)
+            && all.iter().all(|order| {
+                order.measured.is_none_or(|slope| slope >= claimed - tolerance)
+                    && order.errors.iter().all(|error| error.is_finite())
+            })
+    }
+}
+
+impl fmt::Display for WeakOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            mean,
+            variance,
+            factor,
+            ..
+        } = self;
+        write!(f, "mean: {mean}; variance: {variance}; factor: {factor}")
+    }
+}
+
+/// The weak order of a stochastic sampler on a path, for data from N(0.8, 0.4²).
+///
+/// # Errors
+///
+/// As [`AffineRun::of`].
+pub fn weak_order(sampler: &dyn Sampler, path: Path, steps: &[usize]) -> Result<WeakOrder> {
+    let (mean, std) = (0.8, 0.4);
+    let (mut means, mut variances, mut factors) = (Vec::new(), Vec::new(), Vec::new());
+    for steps in steps {
+        let (from_t, to_t) = path.interval();
+        let grid = TimeGrid::uniform_lambda(path.schedule(), from_t, to_t, *steps)?;
+        let run = AffineRun::of(sampler, &grid, mean, std)?;
+        let (from, to) = (grid.first(), grid.last());
+        let variance = |alpha: f64, sigma: f64| (alpha * std).powi(2) + sigma.powi(2);
+        let reached = run.moments(from.alpha * mean, variance(from.alpha, from.sigma));
+        means.push((reached.0 - to.alpha * mean).abs());
+        variances.push((reached.1 - variance(to.alpha, to.sigma)).abs());
+        factors.push(run.factor);
+    }
+    let changes = factors.windows(2).map(|pair| (pair[0] - pair[1]).abs()).collect();
+    let mean = Order::of_errors(steps, means);
+    let variance = Order::of_errors(steps, variances);
+    let factor = Order::of_errors(&steps[..steps.len().saturating_sub(1)], changes);
+    let measured = [&mean, &variance, &factor]
+        .into_iter()
+        .filter_map(|order| order.measured)
+        .reduce(f64::min);
+    Ok(WeakOrder {
+        mean,
+        variance,
+        factor,
+        measured,
+    })
+}
+
+/// Noise of which the k-th draw is 1 in row 3 + k and 0 elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probe {
+    drawn: usize,
+}
+
+impl Noise for Probe {
+    fn increment(
+        &mut self,
+        like: &Tensor,
+        _from_lambda: f64,
+        _to_lambda: f64,
+    ) -> tallow_denoisers::Result<Tensor> {
+        self.fresh(like)
+    }
+
+    fn fresh(&mut self, like: &Tensor) -> tallow_denoisers::Result<Tensor> {
+        let mut values = vec![0.0; like.elem_count()];
+        if let Some(one) = values.get_mut(3 + self.drawn) {
+            *one = 1.0;
+        }
+        self.drawn += 1;
+        Ok(Tensor::from_vec(values, like.shape(), like.device())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Ddim, Ddpm};
+
+    /// For η = 1 the exact transition from t to s is known, also off the marginal:
+    /// mean α_s μ + (S_s²α_{t|s}/S_t²) δ, variance S_s²σ²_{t|s}/S_t² (+ factor² times the start's).
+    #[test]
+    fn ancestral_steps_carry_a_start_off_the_mean_as_the_exact_transition_does() {
+        for path in Path::ALL {
+            let (from_t, to_t) = path.interval();
+            let grid = TimeGrid::uniform_lambda(path.schedule(), from_t, to_t, 20).unwrap();
+            let (from, to) = (grid.first(), grid.last());
+            let total = |alpha: f64, sigma: f64| (0.4 * alpha).powi(2) + sigma * sigma;
+            let share = total(to.alpha, to.sigma) / total(from.alpha, from.sigma);
+            for sampler in [
+                Box::new(Ddpm::default()) as Box<dyn Sampler>,
+                Box::new(Ddim::new(1.0).unwrap()),
+            ] {
+                let run = AffineRun::of(&*sampler, &grid, 0.8, 0.4).unwrap();
+                assert_eq!(run.noise.len(), 20);
+                let expected = share * from.alpha / to.alpha;
+                assert!((run.factor - expected).abs() < 1e-12, "{run:?} {expected}");
+                let (mean, _) = run.moments(from.alpha * 0.8 + 0.3, 0.0);
+                assert!((mean - (to.alpha * 0.8 + 0.3 * expected)).abs() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_without_noise_has_the_flow_s_factor() {
+        let grid = TimeGrid::uniform_lambda(Path::VpCosine.schedule(), 0.95, 0.05, 4000).unwrap();
+        let run = AffineRun::of(&Ddim::default(), &grid, 0.8, 0.4).unwrap();
+        let total = |level: tallow_schedules::NoiseLevel| (0.4 * level.alpha).hypot(level.sigma);
+        let exact = total(grid.last()) / total(grid.first());
+        assert!(run.noise.is_empty());
+        assert!((run.factor / exact - 1.0).abs() < 1e-3, "{} {exact}", run.factor);
+    }
+}
