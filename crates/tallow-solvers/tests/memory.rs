@@ -65,7 +65,8 @@ fn ten_thousand_steps_take_no_more_memory_than_one() {
         let grown = in_a_small_stack(|| growth(&*entry.sampler(), &mut Vec::new(), |_| None));
         println!("{}: {:.0} KiB", entry.name, grown / 1024.0);
         assert!(grown < MIB, "{} grew by {:.2} MiB", entry.name, grown / MIB);
-    } // The meter works: states that are kept are seen. Last, since what is freed is used again.
+    }
+    // The meter works: states that are kept are seen. Last, since what is freed is used again.
     let kept = in_a_small_stack(|| {
         let mut keep = Vec::new();
         growth(&*SOLVERS[0].sampler(), &mut keep, |x| Some((x + 0.0).unwrap()))
