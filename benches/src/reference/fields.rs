@@ -22,6 +22,14 @@ impl<'a> Fields<'a> {
         Self { value, place: id }
     }
 
+    /// The tables of a file.
+    pub(super) fn of_tables(value: &'a Value) -> Self {
+        Self {
+            value,
+            place: "\"tables\" of the file".to_owned(),
+        }
+    }
+
     /// The id of the case, or the path of fields to this object.
     #[must_use]
     pub fn place(&self) -> &str {

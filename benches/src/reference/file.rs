@@ -1,6 +1,5 @@
 //! Finding and reading reference files.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,10 +15,21 @@ pub struct File {
     pub path: PathBuf,
     /// What its cases are about.
     pub family: String,
-    /// β of the tables that its cases name.
-    pub tables: BTreeMap<String, Vec<f64>>,
+    /// β of the tables that its cases name: an object of lists, or null.
+    pub tables: Value,
     /// The cases.
     pub cases: Vec<Value>,
+}
+
+impl File {
+    /// β of a table.
+    ///
+    /// # Errors
+    ///
+    /// When the file has no table of this name.
+    pub fn table(&self, name: &str) -> Result<Vec<f64>, Obstacle> {
+        Fields::of_tables(&self.tables).numbers(name)
+    }
 }
 
 /// What a path holds.
@@ -150,17 +160,17 @@ fn parse(path: &Path, value: &Value) -> Result<File, Obstacle> {
     let cases = cases.ok_or_else(|| Obstacle::Wrong("has no list \"cases\"".to_owned()))?;
     let family = value.get("family").and_then(Value::as_str);
     let family = family.ok_or_else(|| Obstacle::Wrong("names no \"family\"".to_owned()))?;
-    let mut tables = BTreeMap::new();
-    if let Some(object) = head.optional("tables")? {
-        for name in object
+    if let Some(tables) = head.optional("tables")? {
+        for name in tables
             .value()
             .as_object()
             .into_iter()
             .flat_map(serde_json::Map::keys)
         {
-            tables.insert(name.clone(), object.numbers(name)?);
+            tables.numbers(name)?;
         }
     }
+    let tables = value.get("tables").cloned().unwrap_or_default();
     Ok(File {
         path: path.to_owned(),
         family: family.to_owned(),

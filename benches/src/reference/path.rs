@@ -27,12 +27,7 @@ pub fn schedule(of: &Fields<'_>, file: &File) -> Result<Arc<dyn Schedule>, Obsta
 /// As [`schedule`], and when the object describes a continuous path.
 pub fn table(of: &Fields<'_>, file: &File) -> Result<Table, Obstacle> {
     match of.text("name")? {
-        "discrete_table" => {
-            let name = of.text("table")?;
-            let betas = file.tables.get(name);
-            let betas = betas.ok_or_else(|| Obstacle::Wrong(format!("the file has no table {name:?}")))?;
-            Ok(Table::from_betas(betas.clone())?)
-        }
+        "discrete_table" => Ok(Table::from_betas(file.table(of.text("table")?)?)?),
         "zero_terminal_snr" => {
             let mut base = of.value().clone();
             base["name"] = of.text("base")?.into();

@@ -1,4 +1,4 @@
-//! From a network to an estimate of the data: the traits that solvers, objectives and models share.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod batch;

@@ -8,6 +8,7 @@ use crate::{Call, Condition, Denoiser, Error, Estimate, Levels, Network, Result}
 
 /// The number that a network is told for the time.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum TimeInput {
     /// t itself.
@@ -44,6 +45,7 @@ impl TimeInput {
 
 /// The factor on x before it goes into a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum InputScale {
     /// 1.
@@ -68,6 +70,7 @@ impl InputScale {
 
 /// What a network says of the variance of an ancestral step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Variance {
     /// Nothing: the solver's formula holds.
@@ -89,6 +92,7 @@ pub enum Variance {
 /// # Ok::<(), tallow_denoisers::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Parameterization {
     /// What the output stands for.
     pub prediction: Prediction,

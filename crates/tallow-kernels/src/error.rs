@@ -1,4 +1,4 @@
-//! What can be wrong with the arguments of a kernel: lengths and settings, never values of the data.
+//! What can be wrong with the arguments of a kernel: lengths, settings, and data that has no answer.
 
 use thiserror::Error;
 
@@ -33,6 +33,26 @@ pub enum Error {
         value: f64,
         /// The values that it may have, in words.
         allowed: &'static str,
+    },
+    /// An element of the data that has no answer.
+    #[error("`{name}[{index}]` is {value}, allowed is {allowed}")]
+    Value {
+        /// The argument.
+        name: &'static str,
+        /// Which element.
+        index: usize,
+        /// Its value.
+        value: f64,
+        /// The values that it may have, in words.
+        allowed: &'static str,
+    },
+    /// An assignment that would leave rows without a column.
+    #[error("{rows} rows cannot each have one of {columns} columns: transpose the costs")]
+    TooManyRows {
+        /// Rows of the costs.
+        rows: usize,
+        /// Columns of the costs.
+        columns: usize,
     },
 }
 

@@ -3,21 +3,28 @@
 
 mod activation;
 mod adamw;
+mod assignment;
 mod buffer;
+mod circle;
 mod dispatch;
 mod error;
 mod float;
 mod linear;
 mod normal;
+mod packed;
 mod parallel;
 mod product;
 mod reduce;
+mod waves;
 
 pub use activation::Activation;
 pub use adamw::{AdamStep, Decay};
+pub use assignment::{Assignment, assign};
+pub use circle::sin_cos;
 pub use dispatch::Path;
 pub use error::{Error, Result};
 pub use float::Float;
 pub use linear::{Gradients, Layer, Saved, Wanted};
 pub use normal::{normals_from_bits, normals_from_bits_on, uniforms_from_bits};
 pub use reduce::{lerp, squared_norm};
+pub use waves::{WaveOrder, Waves};

@@ -13,13 +13,14 @@
 
 use std::mem::MaybeUninit;
 
-use crate::activation::{Activation, Epilogue};
-use crate::buffer::{as_place, assume_written, written};
+use crate::activation::Activation;
+use crate::buffer::{assume_written, written};
 use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::{Result, area, check_length};
 use crate::float::Float;
+use crate::packed::{Packed, forward_block};
 use crate::parallel;
-use crate::product::{Into, Matrix, multiply};
+use crate::product::{Matrix, multiply};
 
 /// The sizes of a linear layer and its activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +148,7 @@ impl Layer {
     fn forward_rows<T: Float>(
         &self,
         x: &[T],
-        packed: &Packed<T>,
+        packed: &Packed<'_, T>,
         bias: Option<&[T]>,
         y: &mut [MaybeUninit<T>],
         slope: &mut [MaybeUninit<T>],
@@ -235,18 +236,12 @@ impl Layer {
                 dz_matrix,
                 Matrix::new(saved.weight, self.outputs, self.inputs)?,
                 dx,
-                Into::Replace,
             )?;
         }
         if let Some(sums) = sums {
             let (weight, bias) = sums.split_at_mut(self.outputs * self.inputs);
             let x = &saved.x[start * self.inputs..][..rows * self.inputs];
-            multiply(
-                dz_matrix.transposed(),
-                Matrix::new(x, rows, self.inputs)?,
-                weight,
-                Into::Replace,
-            )?;
+            multiply(dz_matrix.transposed(), Matrix::new(x, rows, self.inputs)?, weight)?;
             bias.fill(MaybeUninit::new(T::default()));
             // SAFETY: written by the line above.
             let bias = unsafe { assume_written(bias) };
@@ -262,107 +257,6 @@ impl Layer {
     }
 }
 
-/// Wᵀ, (inputs, outputs) row-major: `gemm` then reads it in place for every block of rows. A single output is padded to
-/// two columns.
-pub(crate) struct Packed<T> {
-    transposed: Vec<T>,
-    inputs: usize,
-    outputs: usize,
-    width: usize,
-}
-
-impl<T: Float> Packed<T> {
-    pub(crate) fn new(weight: &[T], outputs: usize, inputs: usize) -> Result<Self> {
-        check_length("weight", weight.len(), area(outputs, inputs)?)?;
-        let width = if outputs == 1 { 2 } else { outputs };
-        let transposed = if outputs == 1 {
-            weight.iter().flat_map(|&w| [w, T::default()]).collect()
-        } else {
-            transpose(weight, outputs, inputs)
-        };
-        Ok(Self {
-            transposed,
-            inputs,
-            outputs,
-            width,
-        })
-    }
-
-    fn matrix(&self) -> Result<Matrix<'_, T>> {
-        Matrix::new(&self.transposed, self.inputs, self.width)
-    }
-}
-
-/// One block of rows: product, then bias and activation while the block is in the cache.
-pub(crate) fn forward_block<T: Float>(
-    packed: &Packed<T>,
-    activation: Activation,
-    bias: Option<&[T]>,
-    x: &[T],
-    y: &mut [MaybeUninit<T>],
-    slope: Option<&mut [MaybeUninit<T>]>,
-) -> Result<()> {
-    let outputs = packed.outputs;
-    if y.is_empty() {
-        return Ok(());
-    }
-    let rows = y.len() / outputs;
-    if rows == 1 || outputs == 1 {
-        narrow_product(packed, x, rows, y)?;
-    } else {
-        multiply(
-            Matrix::new(x, rows, packed.inputs)?,
-            packed.matrix()?,
-            y,
-            Into::Replace,
-        )?;
-    }
-    // SAFETY: the product has written all of y.
-    let values = unsafe { assume_written(y) };
-    dispatch::run(
-        Path::best(),
-        Epilogue {
-            activation,
-            bias,
-            columns: outputs,
-            values,
-            slope,
-        },
-    );
-    Ok(())
-}
-
-/// The product for one row or one output, through a copy with two of them, so that `gemm` sums in the same order as ever.
-fn narrow_product<T: Float>(
-    packed: &Packed<T>,
-    x: &[T],
-    rows: usize,
-    y: &mut [MaybeUninit<T>],
-) -> Result<()> {
-    let padded_rows = rows.max(2);
-    let mut padded = Vec::new();
-    let x = if rows < padded_rows {
-        padded.extend_from_slice(x);
-        padded.resize(padded_rows * packed.inputs, T::default());
-        &padded[..]
-    } else {
-        x
-    };
-    let mut wide = vec![T::default(); area(padded_rows, packed.width)?];
-    multiply(
-        Matrix::new(x, padded_rows, packed.inputs)?,
-        packed.matrix()?,
-        as_place(&mut wide),
-        Into::Replace,
-    )?;
-    for (y, wide) in y.chunks_mut(packed.outputs).zip(wide.chunks(packed.width)) {
-        for (y, &wide) in y.iter_mut().zip(wide) {
-            y.write(wide);
-        }
-    }
-    Ok(())
-}
-
 /// Rows that a thread takes at once in the forward pass: as many as stay in the cache, fewer for small batches.
 fn block_rows(rows: usize) -> usize {
     rows.div_ceil(4).next_multiple_of(16).clamp(16, 512)
@@ -376,24 +270,6 @@ fn chunk_rows(rows: usize) -> usize {
 /// The chunks of a slice, or nothing for ever if it is empty.
 fn chunks_or_none<T>(values: &mut [T], size: usize) -> impl Iterator<Item = &mut [T]> {
     values.chunks_mut(size.max(1))
-}
-
-/// (rows, columns) to (columns, rows), by squares that fit a few cache lines.
-fn transpose<T: Float>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
-    const SIDE: usize = 16;
-    let mut out = vec![T::default(); values.len()];
-    for top in (0..rows).step_by(SIDE) {
-        for left in (0..columns).step_by(SIDE) {
-            let bottom = (top + SIDE).min(rows);
-            for column in left..(left + SIDE).min(columns) {
-                let source = values[column..].iter().step_by(columns).skip(top);
-                for (out, &value) in out[column * rows..][top..bottom].iter_mut().zip(source) {
-                    *out = value;
-                }
-            }
-        }
-    }
-    out
 }
 
 fn times<T: Float>(a: &[T], b: &[T]) -> Vec<T> {

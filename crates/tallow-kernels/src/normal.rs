@@ -12,6 +12,7 @@
 
 use std::f64::consts::{LN_2, TAU};
 
+use crate::circle::rotated;
 use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::{Error, Result};
 
@@ -176,31 +177,7 @@ fn ln_unit(u: f64) -> f64 {
 fn turn(k: u64) -> (f64, f64) {
     let quarter = (k + (1 << 50)) >> 51;
     let angle = TAU * (integer(k) * UNIT - integer(quarter) * 0.25);
-    let z = angle * angle;
-    // Taylor's series to the first term below 5e-17 of the result.
-    let mut odd = 1.0 / 355_687_428_096_000.0;
-    odd = odd * z - 1.0 / 1_307_674_368_000.0;
-    odd = odd * z + 1.0 / 6_227_020_800.0;
-    odd = odd * z - 1.0 / 39_916_800.0;
-    odd = odd * z + 1.0 / 362_880.0;
-    odd = odd * z - 1.0 / 5_040.0;
-    odd = odd * z + 1.0 / 120.0;
-    odd = odd * z - 1.0 / 6.0;
-    let sine = angle + angle * (z * odd);
-    let mut even = 1.0 / 20_922_789_888_000.0;
-    even = even * z - 1.0 / 87_178_291_200.0;
-    even = even * z + 1.0 / 479_001_600.0;
-    even = even * z - 1.0 / 3_628_800.0;
-    even = even * z + 1.0 / 40_320.0;
-    even = even * z - 1.0 / 720.0;
-    even = even * z + 1.0 / 24.0;
-    let cosine = 1.0 - (z * 0.5 - z * z * even);
-    // Quarters 1 and 3 swap the two; the sine is negative in 2 and 3, the cosine in 1 and 2.
-    let swap = 0u64.wrapping_sub(quarter & 1);
-    let (s, c) = (sine.to_bits(), cosine.to_bits());
-    let sine = ((s & !swap) | (c & swap)) ^ ((quarter & 2) << 62);
-    let cosine = ((c & !swap) | (s & swap)) ^ (((quarter + 1) & 2) << 62);
-    (f64::from_bits(sine), f64::from_bits(cosine))
+    rotated(angle, quarter)
 }
 
 #[cfg(test)]
@@ -367,22 +344,5 @@ mod tests {
             }
         );
         assert!(uniforms_from_bits(&[0; 4], &mut [0.0; 3]).is_err());
-    }
-
-    #[test]
-    #[ignore = "a timing, not a law"]
-    fn time_of_a_million_normals() {
-        let bits = words(1 << 20, 7);
-        let mut out = vec![0.0; 1 << 20];
-        for path in Path::available() {
-            let best = (0..20)
-                .map(|_| {
-                    let start = std::time::Instant::now();
-                    normals_from_bits_on(path, &bits, &mut out).unwrap();
-                    start.elapsed().as_secs_f64() * 1e3
-                })
-                .fold(f64::INFINITY, f64::min);
-            println!("{}: {best:.2} ms", path.name());
-        }
     }
 }

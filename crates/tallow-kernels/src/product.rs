@@ -52,22 +52,11 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// Whether a product replaces its target or is added to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Into {
-    Replace,
-    /// The target must have been written before.
-    Add,
-}
-
-/// target (row-major, left.rows × right.columns) = left right, or += left right.
-///
-/// With [`Into::Replace`] every element of `target` is written, and none is read.
+/// target = left right, row-major, (left.rows, right.columns); every element is written, and none is read before.
 pub(crate) fn multiply<T: Float>(
     left: Matrix<'_, T>,
     right: Matrix<'_, T>,
     target: &mut [std::mem::MaybeUninit<T>],
-    into: Into,
 ) -> Result<()> {
     check_length("inner dimension", right.rows, left.columns)?;
     check_length(
@@ -79,12 +68,12 @@ pub(crate) fn multiply<T: Float>(
     let mut done = 0;
     loop {
         let panel = (depth - done).min(PANEL);
-        let read = into == Into::Add || done > 0;
+        let read = done > 0;
         let one = T::from_f64(1.0);
         // SAFETY: both matrices lie inside slices that live as long as they do, with the strides that their
         // constructor checked; the panel's offset is inside them because `done + panel <= depth`, or `panel` is 0 and
-        // nothing is read. `target` holds rows × columns values and is borrowed exclusively; it is read only if the
-        // caller or the panel before has written it.
+        // nothing is read. `target` holds rows × columns values and is borrowed exclusively; it is read only after
+        // the panel before has written it.
         unsafe {
             gemm::gemm(
                 left.rows,

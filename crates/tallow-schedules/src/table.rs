@@ -11,13 +11,15 @@
 mod build;
 mod zero_terminal_snr;
 
+use std::fmt;
+
 use crate::error::check;
 use crate::{Error, MAX_STEPS, Result, Schedule, variance_preserving as vp};
 
 /// A T-step table of β as a variance-preserving path on `[0, 1]`: exact at its entries, continuous between.
 ///
 /// Source: Ho et al. 2020, arXiv:2006.11239 (tables); Lu et al. 2022, arXiv:2206.00927, appendix D.4 (ln α linear between).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Table {
     betas: Vec<f64>,
     /// B_n = −ln ᾱ_n, strictly rising; +∞ at the last entry if ᾱ ends at 0.
@@ -183,6 +185,23 @@ impl Table {
     }
 }
 
+/// The number of entries and the first and last β: a table of a thousand would drown a message.
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ends = (
+            self.betas.first().unwrap_or(&0.0),
+            self.betas.last().unwrap_or(&0.0),
+        );
+        write!(
+            f,
+            "Table {{ {} entries, beta {:e} to {:e} }}",
+            self.len(),
+            ends.0,
+            ends.1
+        )
+    }
+}
+
 /// What a table knows about a time.
 enum Place {
     /// ln ᾱ is linear: the integral and its slope.
@@ -300,6 +319,12 @@ mod tests {
         laws::ends_in_noise(&table);
         // α is linear on the last interval: half of √0.72 in its middle.
         assert!((table.alpha(5.0 / 6.0) - 0.5 * 0.72_f64.sqrt()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_table_describes_itself_in_one_line() {
+        let table = Table::linear_beta(1000, 1e-4, 0.02).unwrap();
+        assert_eq!(format!("{table:?}"), "Table { 1000 entries, beta 1e-4 to 2e-2 }");
     }
 
     #[test]

@@ -84,8 +84,17 @@ pub const SOLVERS: &[Entry] = &[
 ///
 /// When no solver has the name; the error tells the nearest one and lists all.
 pub fn by_name(name: &str) -> Result<Box<dyn Sampler>> {
+    find(name).map(Entry::sampler)
+}
+
+/// The entry of a name.
+///
+/// # Errors
+///
+/// When no solver has the name; the error tells the nearest one and lists all.
+pub fn find(name: &str) -> Result<&'static Entry> {
     if let Some(entry) = SOLVERS.iter().find(|entry| entry.name == name) {
-        return Ok(entry.sampler());
+        return Ok(entry);
     }
     let nearest = SOLVERS
         .iter()

@@ -1,4 +1,4 @@
-//! Diffusion and flow-matching models on candle.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "datasets")]
@@ -19,3 +19,33 @@ pub use tallow_schedules as schedules;
 pub use tallow_solvers as solvers;
 #[cfg(feature = "train")]
 pub use tallow_train as train;
+
+/// What most programs use: `use tallow::prelude::*;`.
+pub mod prelude {
+    pub use std::sync::Arc;
+
+    pub use candle_core::{DType, Device, Tensor};
+
+    #[cfg(feature = "datasets")]
+    pub use tallow_datasets::Checkerboard;
+    pub use tallow_denoisers::{
+        Batch, Condition, Dataset, Denoiser, ExactGaussian, ExactMixture, Network, Noise, Parameterization,
+        PerSample, Seeded, network,
+    };
+    #[cfg(feature = "models")]
+    pub use tallow_models::{Mlp, MlpConfig};
+    #[cfg(feature = "nn")]
+    pub use tallow_nn::{AdamW, AdamWConfig, Ema, EmaDecay, Parameters};
+    #[cfg(feature = "objectives")]
+    pub use tallow_objectives::{Objective, Regression, TimeSampling};
+    pub use tallow_schedules::{NoiseLevel, Prediction, RectifiedFlow, Schedule, Table, TimeGrid, VpLinear};
+    #[cfg(feature = "solvers")]
+    pub use tallow_solvers::{Ddim, Ddpm, Heun, Sampler, Solver, by_name, start};
+    #[cfg(feature = "train")]
+    pub use tallow_train::LearningRate;
+}
+
+/// The code of the workspace's README, which is compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ReadmeDoctests;

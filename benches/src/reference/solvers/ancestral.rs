@@ -1,11 +1,11 @@
 //! DDIM and DDPM.
 
-use tallow::denoisers::{Denoiser, Estimate, Levels};
-use tallow::solvers::ddpm::DdpmVariance;
-use tallow::solvers::{Ddim, Ddpm, Observer, Sampled, Sampler};
-use tallow::schedules::TimeGrid;
 use candle_core::Tensor;
 use tallow::denoisers::Noise;
+use tallow::denoisers::{Denoiser, Estimate, Levels};
+use tallow::schedules::TimeGrid;
+use tallow::solvers::ddpm::DdpmVariance;
+use tallow::solvers::{Ddim, Ddpm, Observer, Sampled, Sampler};
 
 use super::Case;
 
@@ -26,7 +26,12 @@ fn ddpm(case: &Case<'_>) -> Result<Box<dyn Sampler>, String> {
         Some("fixed_large") => DdpmVariance::FixedLarge,
         Some("learned_range") => {
             let range = case.number("range_output").ok_or("range_output is missing")?;
-            return Ok(Box::new(WithRange { range, ddpm: Ddpm { variance: DdpmVariance::LearnedRange } }));
+            return Ok(Box::new(WithRange {
+                range,
+                ddpm: Ddpm {
+                    variance: DdpmVariance::LearnedRange,
+                },
+            }));
         }
         other => return Err(format!("no variance is called {other:?}")),
     };
@@ -49,7 +54,10 @@ impl Sampler for WithRange {
         noise: &mut dyn Noise,
         observe: Observer<'_>,
     ) -> tallow::solvers::Result<Sampled> {
-        let model = Ranged { model, range: self.range };
+        let model = Ranged {
+            model,
+            range: self.range,
+        };
         self.ddpm.run(&model, grid, x, noise, observe)
     }
 }

@@ -57,7 +57,9 @@ pub fn check(case: &Value, tables: &Value) -> Verdict {
 
 impl Case<'_> {
     fn check(&self) -> Result<Verdict, String> {
-        let name = self.value["solver"]["name"].as_str().ok_or("the case names no solver")?;
+        let name = self.value["solver"]["name"]
+            .as_str()
+            .ok_or("the case names no solver")?;
         if let Some(verdict) = SPECIAL.iter().find_map(|special| special(name, self)) {
             return verdict;
         }
@@ -134,14 +136,23 @@ impl Case<'_> {
                 kept.push(index);
             }
         }
-        Ok((TimeGrid::new(schedule, times).map_err(|error| error.to_string())?, kept))
+        Ok((
+            TimeGrid::new(schedule, times).map_err(|error| error.to_string())?,
+            kept,
+        ))
     }
 
     /// The levels of the nodes on a path. Table indices and times are told apart by the α and σ that stand beside them.
     pub fn levels(&self, schedule: &dyn Schedule) -> Result<Vec<NoiseLevel>, String> {
         let nodes = &self.value["nodes"];
-        let (t, alpha, sigma) = (numbers(&nodes["t"])?, numbers(&nodes["alpha"])?, numbers(&nodes["sigma"])?);
-        let count = self.tables[self.value["schedule"]["table"].as_str().unwrap_or("")].as_array().map_or(1, Vec::len);
+        let (t, alpha, sigma) = (
+            numbers(&nodes["t"])?,
+            numbers(&nodes["alpha"])?,
+            numbers(&nodes["sigma"])?,
+        );
+        let count = self.tables[self.value["schedule"]["table"].as_str().unwrap_or("")]
+            .as_array()
+            .map_or(1, Vec::len);
         (0..t.len())
             .map(|index| {
                 let (alpha, sigma) = (alpha[index], sigma[index]);
@@ -168,7 +179,12 @@ impl Case<'_> {
 
     /// An array of [rows][d] for each step, flattened.
     pub fn steps(&self, field: &str) -> Result<Vec<Vec<f64>>, String> {
-        self.value[field].as_array().ok_or(format!("{field} is missing"))?.iter().map(numbers).collect()
+        self.value[field]
+            .as_array()
+            .ok_or(format!("{field} is missing"))?
+            .iter()
+            .map(numbers)
+            .collect()
     }
 
     /// The noise of the case, told the step by a cell.
@@ -177,7 +193,12 @@ impl Case<'_> {
             None => Vec::new(),
             Some(steps) => steps.iter().map(draws_of_a_step).collect::<Result<_, _>>()?,
         };
-        Ok(Replay { draws, step, last: None, used: 0 })
+        Ok(Replay {
+            draws,
+            step,
+            last: None,
+            used: 0,
+        })
     }
 
     /// The absolute and relative tolerance.
@@ -230,25 +251,38 @@ impl Worst {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(case: &Case<'_>) -> Self {
-        Self { tolerance: case.tolerance(), excess: 0.0, report: String::new() }
+        Self {
+            tolerance: case.tolerance(),
+            excess: 0.0,
+            report: String::new(),
+        }
     }
 
     /// Compares a tensor with the numbers expected, in row-major order.
     pub fn compare(&mut self, what: &str, got: &Tensor, expected: &[f64]) {
-        let flat = got.to_dtype(DType::F64).and_then(|got| got.flatten_all()?.to_vec1::<f64>());
+        let flat = got
+            .to_dtype(DType::F64)
+            .and_then(|got| got.flatten_all()?.to_vec1::<f64>());
         match flat {
             Ok(got) if got.len() == expected.len() => {
                 for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
                     let deviation = (got - expected).abs();
-                    let excess = deviation / (self.tolerance.0 + self.tolerance.1 * expected.abs()).max(f64::MIN_POSITIVE);
+                    let excess = deviation
+                        / (self.tolerance.0 + self.tolerance.1 * expected.abs()).max(f64::MIN_POSITIVE);
                     // A NaN exceeds everything.
                     if !(excess <= self.excess) {
                         self.excess = if excess.is_nan() { f64::INFINITY } else { excess };
-                        self.report = format!("{what}[{index}]: {got} where {expected} is expected, off by {deviation:.3e}");
+                        self.report = format!(
+                            "{what}[{index}]: {got} where {expected} is expected, off by {deviation:.3e}"
+                        );
                     }
                 }
             }
-            Ok(got) => self.fail(format!("{what} has {} numbers where {} are expected", got.len(), expected.len())),
+            Ok(got) => self.fail(format!(
+                "{what} has {} numbers where {} are expected",
+                got.len(),
+                expected.len()
+            )),
             Err(error) => self.fail(format!("{what}: {error}")),
         }
     }
@@ -261,7 +295,11 @@ impl Worst {
     /// What it all came to.
     #[must_use]
     pub fn verdict(self) -> Verdict {
-        if self.excess <= 1.0 { Verdict::Passed } else { Verdict::Failed(self.report) }
+        if self.excess <= 1.0 {
+            Verdict::Passed
+        } else {
+            Verdict::Failed(self.report)
+        }
     }
 }
 
@@ -273,13 +311,19 @@ pub fn numbers(value: &Value) -> Result<Vec<f64>, String> {
             Ok(parts.concat())
         }
         Value::Null => Err("a list of numbers is missing".to_owned()),
-        other => other.as_f64().map(|number| vec![number]).ok_or_else(|| format!("{other} is no number")),
+        other => other
+            .as_f64()
+            .map(|number| vec![number])
+            .ok_or_else(|| format!("{other} is no number")),
     }
 }
 
 /// A nested list [rows][d] as a tensor of f64.
 fn rows(value: &Value) -> Result<Tensor, String> {
-    let count = value.as_array().map(Vec::len).ok_or("a list of rows is missing")?;
+    let count = value
+        .as_array()
+        .map(Vec::len)
+        .ok_or("a list of rows is missing")?;
     let flat = numbers(value)?;
     let d = flat.len() / count.max(1);
     Tensor::from_vec(flat, (count, d), &Device::Cpu).map_err(|error| error.to_string())

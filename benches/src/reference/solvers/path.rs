@@ -14,8 +14,13 @@ pub fn schedule_of(schedule: &Value, tables: &Value) -> Result<Arc<dyn Schedule>
     let mut named = schedule.clone();
     match schedule["name"].as_str().ok_or("the schedule has no name")? {
         "discrete_table" => {
-            let table = schedule["table"].as_str().ok_or("discrete_table names no table")?;
-            named["betas"] = tables.get(table).cloned().ok_or(format!("the file has no table {table:?}"))?;
+            let table = schedule["table"]
+                .as_str()
+                .ok_or("discrete_table names no table")?;
+            named["betas"] = tables
+                .get(table)
+                .cloned()
+                .ok_or(format!("the file has no table {table:?}"))?;
         }
         // The format's clock has no end.
         "edm" if schedule.get("t_max").is_none() => named["t_max"] = json!(1e6),

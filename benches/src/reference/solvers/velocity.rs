@@ -12,8 +12,14 @@ pub(super) fn sampler(name: &str, _case: &Case<'_>) -> Option<Result<Box<dyn Sam
         "flow_euler" => Box::new(Euler { final_step }),
         "flow_midpoint" => Box::new(Midpoint { final_step }),
         "flow_heun2" => Box::new(Heun { final_step }),
-        "flow_rk4_classic" => Box::new(Rk4 { rule: Rk4Rule::Classic, final_step }),
-        "flow_rk4_38" => Box::new(Rk4 { rule: Rk4Rule::ThreeEighths, final_step }),
+        "flow_rk4_classic" => Box::new(Rk4 {
+            rule: Rk4Rule::Classic,
+            final_step,
+        }),
+        "flow_rk4_38" => Box::new(Rk4 {
+            rule: Rk4Rule::ThreeEighths,
+            final_step,
+        }),
         _ => return None,
     };
     Some(Ok(solver))

@@ -1,0 +1,52 @@
+//! What can be wrong with a model.
+
+/// What this crate's fallible functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A model that cannot be built or called; names the value, what is allowed and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A size outside of its range.
+    #[error("{owner} needs {name} {allowed}, got {value}")]
+    Size {
+        /// The type that was asked.
+        owner: &'static str,
+        /// The parameter's name.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// What would be allowed, as words that follow the name.
+        allowed: &'static str,
+    },
+    /// A class that the model does not have.
+    #[error(
+        "label {label} of row {row} is not a class: the model has classes 0 to {last}, the last of which may mean \"none\""
+    )]
+    Label {
+        /// The label.
+        label: u32,
+        /// Its row.
+        row: usize,
+        /// The largest label.
+        last: usize,
+    },
+    /// A layer that cannot be built or called.
+    #[error(transparent)]
+    Layer(#[from] tallow_nn::Error),
+    /// A call that does not fit.
+    #[error(transparent)]
+    Call(#[from] tallow_denoisers::Error),
+    /// A failure of the tensor library.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(error) => error,
+            other => Self::wrap(other),
+        }
+    }
+}
