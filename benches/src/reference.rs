@@ -9,6 +9,7 @@ mod fields;
 mod file;
 mod grids;
 pub mod mixture;
+pub mod orders;
 pub mod path;
 mod schedules;
 pub mod solvers;
@@ -27,7 +28,12 @@ pub type Check = fn(&Fields<'_>, &File) -> Outcome;
 pub const FAMILIES: &[(&str, Check)] = &[
     ("schedules", |case, file| schedules::check(case, file).into()),
     ("grids", |case, file| grids::check(case, file).into()),
-    ("solvers", |case, file| solvers::check(case.value(), &file.tables).into()),
+    ("solvers", |case, file| {
+        solvers::check(case.value(), &file.tables).into()
+    }),
+    ("orders", |case, file| {
+        orders::check(case.value(), &file.tables).into()
+    }),
 ];
 
 /// How many cases came out how.

@@ -45,6 +45,18 @@ pub struct Case<'a> {
     tables: &'a Value,
 }
 
+/// The sampler that a case names, with its options; `None` where no family knows the name.
+///
+/// # Errors
+///
+/// When the case names none, or an option is missing or refused.
+pub fn sampler_of(case: &Case<'_>) -> Result<Option<Box<dyn Sampler>>, String> {
+    let name = case.value["solver"]["name"]
+        .as_str()
+        .ok_or("the case names no solver")?;
+    FAMILIES.iter().find_map(|family| family(name, case)).transpose()
+}
+
 /// Checks one case of the family; `tables` is the file's object of that name.
 #[must_use]
 pub fn check(case: &Value, tables: &Value) -> Verdict {
@@ -55,7 +67,13 @@ pub fn check(case: &Value, tables: &Value) -> Verdict {
     }
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// A case with the tables of its file.
+    #[must_use]
+    pub fn new(value: &'a Value, tables: &'a Value) -> Self {
+        Self { value, tables }
+    }
+
     fn check(&self) -> Result<Verdict, String> {
         let name = self.value["solver"]["name"]
             .as_str()
@@ -63,10 +81,9 @@ impl Case<'_> {
         if let Some(verdict) = SPECIAL.iter().find_map(|special| special(name, self)) {
             return verdict;
         }
-        let Some(sampler) = FAMILIES.iter().find_map(|family| family(name, self)) else {
+        let Some(sampler) = sampler_of(self)? else {
             return Ok(Verdict::Unsupported(format!("no solver answers to {name}")));
         };
-        let sampler = sampler?;
         let (grid, kept) = self.grid()?;
         let expected = self.steps("x_steps")?;
         let mut worst = Worst::new(self);
