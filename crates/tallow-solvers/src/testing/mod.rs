@@ -55,4 +55,4 @@ pub use order::{FLOOR, Measured, Order, STEPS, Silence, error, order};
 pub use problems::{Path, Problem};
 pub use report::{Finding, Report, check};
 pub use settings::{Setting, Told};
-pub use weak_order::{AffineRun, WEAK_STEPS, WeakOrder, weak_order};
+pub use weak_order::{AffineRun, WEAK_STEPS, WeakOrder, weak_error, weak_order};

@@ -13,14 +13,15 @@
 //! same order.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 use tallow_denoisers::{ExactGaussian, Noise};
-use tallow_schedules::TimeGrid;
+use tallow_schedules::{NoiseLevel, TimeGrid};
 
-use super::order::Order;
+use super::order::{Measured, Order};
 use super::problems::Path;
-use crate::{Error, Result, Sampler};
+use crate::{Error, Progress, Result, Sampler};
 
 /// Numbers of steps at which weak orders are measured.
 pub const WEAK_STEPS: [usize; 4] = [32, 64, 128, 256];
@@ -34,6 +35,8 @@ pub struct AffineRun {
     pub factor: f64,
     /// b_k: the factor on each draw, in the order of drawing.
     pub noise: Vec<f64>,
+    /// Network evaluations of the run.
+    pub evaluations: usize,
 }
 
 impl AffineRun {
@@ -46,7 +49,8 @@ impl AffineRun {
         let model = ExactGaussian::new(vec![mean], vec![std])?;
         let mut counter = Probe::default();
         let zero = Tensor::new(&[[0.0f64]], &Device::Cpu)?;
-        let _ = sampler.sample(&model, grid, &zero, &mut counter)?;
+        let mut watch = |_: &Progress<'_>| ControlFlow::Continue(());
+        let counted = sampler.run(&model, grid, &zero, &mut counter, &mut watch)?;
         let mut starts = vec![0.0; 3 + counter.drawn];
         (starts[1], starts[2]) = (1.0, 2.0);
         let starts = Tensor::new(starts, &Device::Cpu)?.unsqueeze(1)?;
@@ -65,6 +69,7 @@ impl AffineRun {
             offset,
             factor,
             noise,
+            evaluations: counted.evaluations,
         })
     }
 
@@ -126,17 +131,11 @@ impl fmt::Display for WeakOrder {
 ///
 /// As [`AffineRun::of`].
 pub fn weak_order(sampler: &dyn Sampler, path: Path, steps: &[usize]) -> Result<WeakOrder> {
-    let (mean, std) = (0.8, 0.4);
     let (mut means, mut variances, mut factors) = (Vec::new(), Vec::new(), Vec::new());
     for steps in steps {
-        let (from_t, to_t) = path.interval();
-        let grid = TimeGrid::uniform_lambda(path.schedule(), from_t, to_t, *steps)?;
-        let run = AffineRun::of(sampler, &grid, mean, std)?;
-        let (from, to) = (grid.first(), grid.last());
-        let variance = |alpha: f64, sigma: f64| (alpha * std).powi(2) + sigma.powi(2);
-        let reached = run.moments(from.alpha * mean, variance(from.alpha, from.sigma));
-        means.push((reached.0 - to.alpha * mean).abs());
-        variances.push((reached.1 - variance(to.alpha, to.sigma)).abs());
+        let (run, reached, exact) = moments(sampler, path, *steps)?;
+        means.push((reached.0 - exact.0).abs());
+        variances.push((reached.1 - exact.1).abs());
         factors.push(run.factor);
     }
     let changes = factors.windows(2).map(|pair| (pair[0] - pair[1]).abs()).collect();
@@ -153,6 +152,35 @@ pub fn weak_order(sampler: &dyn Sampler, path: Path, steps: &[usize]) -> Result<
         factor,
         measured,
     })
+}
+
+/// How far a stochastic sampler's samples are from their exact distribution after `steps` steps of equal length in λ, for
+/// data from N(0.8, 0.4²): the Wasserstein-2 distance of two normal distributions, √(Δmean² + Δstd²).
+///
+/// # Errors
+///
+/// As [`AffineRun::of`].
+pub fn weak_error(sampler: &dyn Sampler, path: Path, steps: usize) -> Result<Measured> {
+    let (run, reached, exact) = moments(sampler, path, steps)?;
+    Ok(Measured {
+        error: (reached.0 - exact.0).hypot(reached.1.sqrt() - exact.1.sqrt()),
+        evaluations: run.evaluations,
+    })
+}
+
+/// A run, mean and variance where it leads from the exact marginal, and what they should be.
+fn moments(sampler: &dyn Sampler, path: Path, steps: usize) -> Result<(AffineRun, (f64, f64), (f64, f64))> {
+    let (mean, std) = (0.8, 0.4);
+    let (from_t, to_t) = path.interval();
+    let grid = TimeGrid::uniform_lambda(path.schedule(), from_t, to_t, steps)?;
+    let run = AffineRun::of(sampler, &grid, mean, std)?;
+    let exact = |level: NoiseLevel| {
+        let variance = (level.alpha * std).powi(2) + level.sigma.powi(2);
+        (level.alpha * mean, variance)
+    };
+    let start = exact(grid.first());
+    let reached = run.moments(start.0, start.1);
+    Ok((run, reached, exact(grid.last())))
 }
 
 /// Noise of which the k-th draw is 1 in row 3 + k and 0 elsewhere.
@@ -214,7 +242,7 @@ mod tests {
     fn a_run_without_noise_has_the_flow_s_factor() {
         let grid = TimeGrid::uniform_lambda(Path::VpCosine.schedule(), 0.95, 0.05, 4000).unwrap();
         let run = AffineRun::of(&Ddim::default(), &grid, 0.8, 0.4).unwrap();
-        let total = |level: tallow_schedules::NoiseLevel| (0.4 * level.alpha).hypot(level.sigma);
+        let total = |level: NoiseLevel| (0.4 * level.alpha).hypot(level.sigma);
         let exact = total(grid.last()) / total(grid.first());
         assert!(run.noise.is_empty());
         assert!((run.factor / exact - 1.0).abs() < 1e-3, "{} {exact}", run.factor);
