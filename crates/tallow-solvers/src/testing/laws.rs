@@ -34,8 +34,11 @@ pub const ON_A_GRID: &[Law<TimeGrid>] = &[
     ("encoding is computed or refused", encoding_is_computed_or_refused),
 ];
 
-/// Data that are one point are found exactly where σ ends at 0, and the model is not asked there; a prediction that is blind
-/// at the start is refused.
+/// Data that are one point are found where σ ends at 0, and the model is not asked there; a prediction that is blind at the
+/// start is refused.
+///
+/// Found means within 1e-9, or within what three explicit stages make of a rounding error where the signal is all but gone:
+/// each multiplies it by up to the first finite σ/α of the grid.
 ///
 /// # Errors
 ///
@@ -53,7 +56,10 @@ pub fn finds_a_single_datum(sampler: &dyn Sampler, setting: &Setting) -> Result<
         .flat_map(|row| row.iter().zip(point))
         .map(|(x, point)| (x - last.alpha * point).abs());
     let worst = worst.fold(0.0, f64::max);
-    if last.sigma == 0.0 && worst > 1e-9 {
+    let mut ratios = setting.grid.steps().map(|step| step.from.noise_to_signal());
+    let ratio = ratios.find(|ratio| ratio.is_finite()).unwrap_or(1.0);
+    let rounding = 4.0 * f64::EPSILON * ratio.powi(3);
+    if last.sigma == 0.0 && worst > rounding.clamp(1e-9, 1e-2) {
         return broken(format!("the datum is missed by {worst:.2e} on {setting}"));
     }
     Ok(())

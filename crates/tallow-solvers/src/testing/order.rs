@@ -19,6 +19,9 @@ pub const STEPS: [usize; 4] = [64, 128, 256, 512];
 /// Errors below this are rounding: no slope is taken from them.
 pub const FLOOR: f64 = 2e-12;
 
+/// How much neighbouring slopes may differ once the leading term of the error prevails.
+const SETTLED: f64 = 0.1;
+
 /// Errors for numbers of steps that double, and what they say of the order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
@@ -45,6 +48,13 @@ impl Order {
             errors,
             slopes,
         }
+    }
+
+    /// Whether more steps would say more: the last two slopes differ, and rounding is not reached.
+    fn is_open(&self) -> bool {
+        let last = self.slopes.iter().rev().take(2).copied();
+        let moved = last.reduce(|last, before| last - before).unwrap_or(0.0);
+        self.slopes.len() + 1 == self.errors.len() && moved.abs() > SETTLED
     }
 
     /// Whether the last slope is within `tolerance` of what is claimed, and the one before not far below it.
@@ -79,7 +89,8 @@ impl fmt::Display for Order {
     }
 }
 
-/// The order of a deterministic sampler on a problem, from runs of `steps` steps, each twice the one before.
+/// The order of a deterministic sampler on a problem, from runs of `steps` steps, each twice the one before; and of twice and
+/// four times the last, if the slopes have not settled by then (terms of the error that cancel delay it).
 ///
 /// ```
 /// use tallow_solvers::{Heun, testing};
@@ -94,11 +105,17 @@ impl fmt::Display for Order {
 ///
 /// When a run fails, or the sampler draws noise: see [`weak_order`](super::weak_order()).
 pub fn order(sampler: &dyn Sampler, problem: &Problem, steps: &[usize]) -> Result<Order> {
-    let errors = steps
-        .iter()
-        .map(|steps| Ok(error(sampler, problem, *steps)?.error))
-        .collect::<Result<_>>()?;
-    Ok(Order::of_errors(steps, errors))
+    let run = |steps: &usize| Ok(error(sampler, problem, *steps)?.error);
+    let mut steps = steps.to_vec();
+    let mut order = Order::of_errors(&steps, steps.iter().map(run).collect::<Result<_>>()?);
+    for _ in 0..2 {
+        if let Some(last) = steps.last().copied().filter(|_| order.is_open()) {
+            steps.push(2 * last);
+            order.errors.push(run(&(2 * last))?);
+            order = Order::of_errors(&steps, order.errors);
+        }
+    }
+    Ok(order)
 }
 
 /// What one run came to.
@@ -162,5 +179,12 @@ mod tests {
     fn an_order_that_falls_at_the_end_is_not_the_one_it_had_before() {
         let order = Order::of_errors(&[1, 2, 4], vec![1.0, 1.0 / 8.0, 1.0 / 16.0]);
         assert!(!order.agrees(3.0, 0.15));
+    }
+
+    #[test]
+    fn slopes_that_still_move_ask_for_more_steps_until_rounding_is_reached() {
+        let open = |errors: &[f64]| Order::of_errors(&[1, 2, 4], errors.to_vec()).is_open();
+        assert!(open(&[1.0, 0.4, 0.1]) && open(&[1.0, 0.1, 0.04]));
+        assert!(!open(&[1.0, 0.25, 0.0625]) && !open(&[1.0, 0.1, 1e-13]));
     }
 }
