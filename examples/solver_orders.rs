@@ -7,8 +7,8 @@
 //! distance to where the flow exactly leads. Stochastic solvers run on normal data in one dimension, where the distribution
 //! of their samples is known without drawing one; their error is its Wasserstein-2 distance to the right one.
 
-use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -57,6 +57,7 @@ struct Row {
 fn main() -> Outcome {
     let options = Options::parse();
     OutputFolder::create(&options.out)?;
+    let mut out = std::io::stdout().lock();
     let paths = if options.quick {
         &Path::ALL[..1]
     } else {
@@ -68,24 +69,25 @@ fn main() -> Outcome {
         for entry in SOLVERS {
             let row = measure(entry, &problem, options.quick)?;
             if options.json {
-                println!("{}", row.json());
+                writeln!(out, "{}", row.json())?;
             }
             rows.push(row);
         }
     }
     let table = markdown(&rows);
     if !options.json {
-        print!("{table}");
+        write!(out, "{table}")?;
     }
     let file = |name: &str| options.out.join(name);
     fs::write(file("solver_orders.md"), &table)?;
     fs::write(file("solver_orders.csv"), csv(&rows))?;
     picture(&rows).save(file("solver_orders.svg"))?;
     if !options.json {
-        println!(
+        writeln!(
+            out,
             "\nwrote solver_orders.md, .csv and .svg to {}",
             options.out.display()
-        );
+        )?;
     }
     Ok(())
 }
@@ -187,12 +189,12 @@ fn markdown(rows: &[Row]) -> String {
     let mut text = String::new();
     for (index, cells) in lines.iter().enumerate() {
         for (column, cell) in cells.iter().enumerate() {
-            let _ = write!(text, "| {cell:<width$} ", width = width(column));
+            text += &format!("| {cell:<width$} ", width = width(column));
         }
         text.push_str("|\n");
         if index == 0 {
             for column in 0..cells.len() {
-                let _ = write!(text, "|{}", "-".repeat(width(column) + 2));
+                text += &format!("|{}", "-".repeat(width(column) + 2));
             }
             text.push_str("|\n");
         }

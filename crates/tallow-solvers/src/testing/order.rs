@@ -51,7 +51,7 @@ impl Order {
     }
 
     /// Whether more steps would say more: the last two slopes differ, and rounding is not reached.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         let last = self.slopes.iter().rev().take(2).copied();
         let moved = last.reduce(|last, before| last - before).unwrap_or(0.0);
         self.slopes.len() + 1 == self.errors.len() && moved.abs() > SETTLED
