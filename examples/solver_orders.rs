@@ -16,7 +16,7 @@ use serde_json::json;
 use tallow::plots::Curves;
 use tallow::solvers::catalogue::{Entry, SOLVERS};
 use tallow::solvers::testing::{
-    Measured, Path, Problem, STEPS, WEAK_STEPS, error, order, weak_error, weak_order,
+    Measured, Path, Problem, WEAK_STEPS, error, order, steps_for, weak_error, weak_order,
 };
 use tallow::solvers::{Claim, Result};
 use tallow_examples::Outcome;
@@ -97,7 +97,7 @@ fn measure(entry: &'static Entry, problem: &Problem, quick: bool) -> Result<Row>
     let stochastic = matches!(entry.claim, Claim::WeakOrder(_)) || error(&*sampler, problem, 4).is_err();
     let few = |steps: &'static [usize]| if quick { &steps[..3] } else { steps };
     let measured = match entry.claim {
-        Claim::Order(_) => order(&*sampler, problem, few(&STEPS))?.measured,
+        Claim::Order(claimed) => order(&*sampler, problem, few(steps_for(claimed)))?.measured,
         Claim::WeakOrder(_) => weak_order(&*sampler, path, few(&WEAK_STEPS))?.measured,
         Claim::Tolerance | Claim::None => None,
     };

@@ -51,7 +51,7 @@ mod tests;
 pub mod weak_order;
 
 pub use hostile::{Fault, Hostile};
-pub use order::{FLOOR, Measured, Order, STEPS, Silence, error, order};
+pub use order::{FEW_STEPS, FLOOR, Measured, Order, STEPS, Silence, error, order, steps_for};
 pub use problems::{Path, Problem};
 pub use report::{Finding, Report, check};
 pub use settings::{Setting, Told};

@@ -16,6 +16,9 @@ use crate::{Result, Sampler};
 /// Numbers of steps, each twice the one before, at which the methods of this crate show their order.
 pub const STEPS: [usize; 4] = [64, 128, 256, 512];
 
+/// The same for methods of order 5 and above, whose errors are rounding at more.
+pub const FEW_STEPS: [usize; 5] = [8, 16, 32, 64, 128];
+
 /// Errors below this are rounding: no slope is taken from them.
 pub const FLOOR: f64 = 2e-12;
 
@@ -66,12 +69,30 @@ impl Order {
             && before.is_none_or(|slope| *slope >= claimed - 2.0 * tolerance)
     }
 
-    /// Whether every slope is at least what is claimed, but for `tolerance`: for orders so high that rounding comes before
-    /// the last slopes have settled. Errors that are all rounding agree with any claim.
+    /// Whether the error falls, over all steps whose error is above the [`FLOOR`], at least like the power that is claimed, but
+    /// for `tolerance`: for orders so high that rounding comes before the last slope has settled. Errors that are all rounding
+    /// agree with any claim.
     #[must_use]
     pub fn reaches(&self, claimed: f64, tolerance: f64) -> bool {
-        self.slopes.iter().all(|slope| *slope >= claimed - tolerance)
+        let mean = self.slopes.iter().sum::<f64>() / self.slopes.len().max(1) as f64;
+        self.slopes.is_empty() || mean >= claimed - tolerance
     }
+
+    /// Whether the errors bear out a claim: within `tolerance` below order 5, at least that from there on.
+    #[must_use]
+    pub fn supports(&self, claimed: f64, tolerance: f64) -> bool {
+        if claimed < 5.0 {
+            self.agrees(claimed, tolerance)
+        } else {
+            self.reaches(claimed, tolerance)
+        }
+    }
+}
+
+/// The numbers of steps at which a claimed order shows.
+#[must_use]
+pub fn steps_for(claimed: f64) -> &'static [usize] {
+    if claimed < 5.0 { &STEPS } else { &FEW_STEPS }
 }
 
 /// The slopes, then the errors.
@@ -172,6 +193,7 @@ mod tests {
         assert_eq!(order.slopes, [2.0, 2.0]);
         assert!(order.agrees(2.0, 1e-12) && !order.agrees(1.8, 0.15) && !order.agrees(2.2, 0.15));
         assert!(order.reaches(1.9, 0.0) && !order.reaches(2.2, 0.1));
+        assert!(order.supports(2.0, 0.1) && !order.supports(5.0, 0.15));
         assert_eq!(Order::of_errors(&[1, 2], vec![1e-15, 1e-15]).measured, None);
     }
 

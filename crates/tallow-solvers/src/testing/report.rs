@@ -5,7 +5,7 @@ use std::fmt;
 use tallow_schedules::TimeGrid;
 
 use super::laws::{EVERYWHERE, ON_A_GRID};
-use super::{Path, Problem, STEPS, Setting, WEAK_STEPS, order, weak_order};
+use super::{Path, Problem, Setting, WEAK_STEPS, order, steps_for, weak_order};
 use crate::{Claim, Result, Sampler};
 
 /// What one check of a sampler found.
@@ -73,13 +73,8 @@ fn orders(report: &mut Report, sampler: &dyn Sampler, claimed: f64) {
         Err(error) => return report.add("exact problems".to_owned(), Err(error)),
     };
     for problem in problems {
-        let outcome = order(sampler, &problem, &STEPS).map(|order| {
-            let holds = if claimed < 5.0 {
-                order.agrees(claimed, 0.15)
-            } else {
-                order.reaches(claimed, 0.15)
-            };
-            if holds {
+        let outcome = order(sampler, &problem, steps_for(claimed)).map(|order| {
+            if order.supports(claimed, 0.15) {
                 Ok(order.to_string())
             } else {
                 Err(order.to_string())

@@ -195,8 +195,11 @@ pub fn weak_error(sampler: &dyn Sampler, path: Path, steps: usize) -> Result<Mea
     })
 }
 
+/// Mean and variance.
+type Moments = (f64, f64);
+
 /// A run, mean and variance where it leads from the exact marginal, and what they should be.
-fn moments(sampler: &dyn Sampler, path: Path, steps: usize) -> Result<(AffineRun, (f64, f64), (f64, f64))> {
+fn moments(sampler: &dyn Sampler, path: Path, steps: usize) -> Result<(AffineRun, Moments, Moments)> {
     let (mean, std) = (0.8, 0.4);
     let (from_t, to_t) = path.interval();
     let grid = TimeGrid::uniform_lambda(path.schedule(), from_t, to_t, steps)?;

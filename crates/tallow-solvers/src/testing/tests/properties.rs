@@ -80,7 +80,8 @@ fn every_solver_evaluates_as_often_as_it_says() {
 }
 
 /// A solver that does not notice another clock knows a path by λ only, and so must not notice another path. DDPM's large
-/// variance, σ_t² − (α_t σ_s/α_s)², is the exception: it compares the two σ, which no rescaling of x leaves alone.
+/// variance, σ_t² − (α_t σ_s/α_s)², is the exception: it compares the two σ, which no rescaling of x leaves alone. So do
+/// tolerances, which are told in units of x.
 #[test]
 fn every_solver_blind_to_the_clock_is_blind_to_the_path() {
     let model = ExactMixture::lopsided(2);
@@ -99,7 +100,8 @@ fn every_solver_blind_to_the_clock_is_blind_to_the_path() {
             path_gap(&*sampler, &model, (&grid, other), &x, || Seeded::new(5))
                 .map_err(|error| error.to_string())
         };
-        if entry.name == "ddpm_large" || gap(&other_clock)? > 1e-10 {
+        let absolute = entry.name == "ddpm_large" || entry.claim == Claim::Tolerance;
+        if absolute || gap(&other_clock)? > 1e-10 {
             return Ok(());
         }
         for path in &paths {
