@@ -5,8 +5,8 @@
 //! ```
 //!
 //! On Gaussian data the model is affine in x, and so is a whole run in its start and in every draw of noise, whatever it
-//! remembers between steps. One run gives all coefficients: its rows are a start of 0, of 1 and of 2, and one for every
-//! draw, in which this draw is 1 and all others are 0. Errors of mean and variance then follow without a random number.
+//! remembers between steps. One run gives all coefficients: its rows are starts of 0, 1 and 2, a start of 1 with all draws 1,
+//! and one row for every draw, in which this draw is 1 and all others are 0. Errors of mean and variance then follow without a random number.
 //!
 //! A run that starts on the marginal must end on the marginal: that is what converges with the weak order. The factor `a` by
 //! which a start off the marginal is carried along depends on how much noise a method draws, which may itself depend on the
@@ -51,20 +51,21 @@ impl AffineRun {
         let zero = Tensor::new(&[[0.0f64]], &Device::Cpu)?;
         let mut watch = |_: &Progress<'_>| ControlFlow::Continue(());
         let counted = sampler.run(&model, grid, &zero, &mut counter, &mut watch)?;
-        let mut starts = vec![0.0; 3 + counter.drawn];
-        (starts[1], starts[2]) = (1.0, 2.0);
+        let mut starts = vec![0.0; FIRST + counter.drawn];
+        (starts[1], starts[2], starts[ALL]) = (1.0, 2.0, 1.0);
         let starts = Tensor::new(starts, &Device::Cpu)?.unsqueeze(1)?;
         let end = sampler.sample(&model, grid, &starts, &mut Probe::default())?;
         let end = end.flatten_all()?.to_vec1::<f64>()?;
         let (offset, factor) = (end[0], end[1] - end[0]);
-        let straight = (end[2] - end[0] - 2.0 * factor).abs();
-        if straight > 1e-9 * (1.0 + end[2].abs()) {
+        let noise: Vec<f64> = end[FIRST..].iter().map(|end| end - offset).collect();
+        let sum = offset + factor + noise.iter().sum::<f64>();
+        let straight = (end[2] - offset - 2.0 * factor).abs().max((end[ALL] - sum).abs());
+        if straight > 1e-9 * (1.0 + end[2].abs().max(end[ALL].abs())) {
             let why = format!(
                 "a run is not affine on Gaussian data (by {straight:.1e}): its weak order needs Monte Carlo"
             );
             return Err(Error::User(why.into()));
         }
-        let noise = end[3..].iter().map(|end| end - offset).collect();
         Ok(Self {
             offset,
             factor,
@@ -213,7 +214,11 @@ fn moments(sampler: &dyn Sampler, path: Path, steps: usize) -> Result<(AffineRun
     Ok((run, reached, exact(grid.last())))
 }
 
-/// Noise of which the k-th draw is 1 in row 3 + k and 0 elsewhere.
+/// The row in which every draw is 1, and that of the first draw alone.
+const ALL: usize = 3;
+const FIRST: usize = 4;
+
+/// Noise of which the k-th draw is 1 in its own row and in the row of all, and 0 elsewhere.
 #[derive(Clone, Copy, Debug, Default)]
 struct Probe {
     drawn: usize,
@@ -231,8 +236,10 @@ impl Noise for Probe {
 
     fn fresh(&mut self, like: &Tensor) -> tallow_denoisers::Result<Tensor> {
         let mut values = vec![0.0; like.elem_count()];
-        if let Some(one) = values.get_mut(3 + self.drawn) {
-            *one = 1.0;
+        for row in [ALL, FIRST + self.drawn] {
+            if let Some(one) = values.get_mut(row) {
+                *one = 1.0;
+            }
         }
         self.drawn += 1;
         Ok(Tensor::from_vec(values, like.shape(), like.device())?)
@@ -266,6 +273,35 @@ mod tests {
                 assert!((mean - (to.alpha * 0.8 + 0.3 * expected)).abs() < 1e-12);
             }
         }
+    }
+
+    /// Moves by the noise times the size of the state.
+    #[derive(Debug)]
+    struct Multiplied;
+
+    impl crate::Solver for Multiplied {
+        type History = ();
+
+        fn step(
+            &self,
+            model: &dyn tallow_denoisers::Denoiser,
+            x: &Tensor,
+            step: &tallow_schedules::Step<'_>,
+            history: &mut (),
+            noise: &mut dyn Noise,
+        ) -> Result<crate::Point> {
+            let z = (noise.fresh(x)? * x)?;
+            Ddim::default().step(model, &(x + z)?, step, history, noise)
+        }
+    }
+
+    #[test]
+    fn noise_times_a_state_is_not_affine_and_refused() {
+        let grid = TimeGrid::uniform_lambda(Path::VpCosine.schedule(), 0.95, 0.05, 5).unwrap();
+        let error = AffineRun::of(&Multiplied, &grid, 0.8, 0.4)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("not affine"), "{error}");
     }
 
     #[test]
