@@ -11,6 +11,7 @@ mod grids;
 pub mod guidance;
 pub mod likelihood;
 pub mod mixture;
+pub mod orders;
 pub mod path;
 mod schedules;
 pub mod solvers;
@@ -32,15 +33,15 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("solvers", |case, file| {
         solvers::check(case.value(), &file.tables).into()
     }),
-<<<<<<< HEAD
-=======
     ("guidance", |case, file| {
         guidance::check(case.value(), &file.tables).into()
     }),
     ("likelihood", |case, file| {
         likelihood::check(case.value(), &file.tables).into()
     }),
->>>>>>> wt-guide
+    ("orders", |case, file| {
+        orders::check(case.value(), &file.tables).into()
+    }),
 ];
 
 /// How many cases came out how.

@@ -6,7 +6,10 @@ use crate::pndm::PndmStart;
 use crate::rk4::Rk4Rule;
 use crate::sde_dpmpp::SdeOrder;
 use crate::{
-    AdamsBashforth, Churned, Corrected, Ddim, Ddpm, Deis, Dopri5, Dopri5Adaptive, Dpm2, Dpm2Ancestral, DpmAdaptive, DpmPair, DpmSolver, DpmSolverMultistep, Dpmpp2m, Dpmpp2sAncestral, Dpmpp3m, DpmppSde, Error, Euler, EulerAncestral, EulerMaruyama, FinalStep, Heun, Heun3, Ipndm, Midpoint, Pndm, Restarted, Result, Rk4, SaSolver, Sampler, SdeDpmpp, UniPc,
+    AdamsBashforth, Churned, Corrected, Ddim, Ddpm, Deis, Dopri5, Dopri5Adaptive, Dpm2, Dpm2Ancestral,
+    DpmAdaptive, DpmPair, DpmSolver, DpmSolverMultistep, Dpmpp2m, Dpmpp2sAncestral, Dpmpp3m, DpmppSde, Error,
+    Euler, EulerAncestral, EulerMaruyama, FinalStep, Heun, Heun3, Ipndm, Midpoint, Pndm, Restarted, Result,
+    Rk4, SaSolver, Sampler, SdeDpmpp, UniPc,
 };
 
 /// A solver as tables, command lines and comparisons know it.

@@ -2,25 +2,19 @@
 #![forbid(unsafe_code)]
 
 pub mod adams_bashforth;
-<<<<<<< HEAD
-mod ancestral;
-=======
 pub mod adaptive;
->>>>>>> wt-guide
+mod ancestral;
 pub mod catalogue;
 pub mod churned;
 mod clean;
 pub mod ddim;
 pub mod ddpm;
 pub mod deis;
-<<<<<<< HEAD
-pub mod dpm2;
-pub mod dpm2_ancestral;
-=======
 pub mod dopri5;
 pub mod dopri5_adaptive;
+pub mod dpm2;
+pub mod dpm2_ancestral;
 pub mod dpm_adaptive;
->>>>>>> wt-guide
 pub mod dpm_solver;
 pub mod dpm_solver_multistep;
 pub mod dpmpp_2m;
@@ -38,11 +32,8 @@ mod forward;
 pub mod heun;
 pub mod heun3;
 pub mod ipndm;
-<<<<<<< HEAD
 pub mod langevin;
-=======
 pub mod likelihood;
->>>>>>> wt-guide
 pub mod midpoint;
 mod moments;
 pub mod multistep;
@@ -55,6 +46,8 @@ pub mod sa_solver;
 mod sampler;
 pub mod sde_dpmpp;
 pub mod singlestep;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod unipc;
 mod watched;
 #[cfg(test)]
@@ -65,11 +58,8 @@ use tallow_denoisers::{Denoiser, Estimate, Noise};
 use tallow_schedules::Step;
 
 pub use adams_bashforth::AdamsBashforth;
-<<<<<<< HEAD
-pub use ancestral::Ancestral;
-=======
 pub use adaptive::Control;
->>>>>>> wt-guide
+pub use ancestral::Ancestral;
 pub use catalogue::{Claim, Entry, Needs, by_name};
 pub use churned::{Churn, Churned};
 pub use clean::{FinalStep, estimate};
@@ -94,11 +84,8 @@ pub use euler_maruyama::EulerMaruyama;
 pub use heun::Heun;
 pub use heun3::Heun3;
 pub use ipndm::Ipndm;
-<<<<<<< HEAD
 pub use langevin::{Corrected, Langevin};
-=======
 pub use likelihood::{Divergence, Likelihood, Prior, Probes, bits_per_dim};
->>>>>>> wt-guide
 pub use midpoint::Midpoint;
 pub use multistep::{LastSteps, Start};
 pub use pndm::Pndm;

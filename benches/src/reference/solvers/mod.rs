@@ -39,11 +39,8 @@ const FAMILIES: &[Maker] = &[
     velocity::sampler,
     ancestral::sampler,
     exponential::sampler,
-<<<<<<< HEAD
     stochastic::sampler,
-=======
     adaptive::sampler,
->>>>>>> wt-guide
 ];
 
 /// Cases that are no plain trajectory of a sampler: a name's own check.
@@ -57,12 +54,16 @@ pub struct Case<'a> {
     tables: &'a Value,
 }
 
-impl<'a> Case<'a> {
-    /// A case of any family whose fields are named as here.
-    #[must_use]
-    pub fn new(value: &'a Value, tables: &'a Value) -> Self {
-        Self { value, tables }
-    }
+/// The sampler that a case names, with its options; `None` where no family knows the name.
+///
+/// # Errors
+///
+/// When the case names none, or an option is missing or refused.
+pub fn sampler_of(case: &Case<'_>) -> Result<Option<Box<dyn Sampler>>, String> {
+    let name = case.value["solver"]["name"]
+        .as_str()
+        .ok_or("the case names no solver")?;
+    FAMILIES.iter().find_map(|family| family(name, case)).transpose()
 }
 
 /// Checks one case of the family; `tables` is the file's object of that name.
@@ -75,7 +76,13 @@ pub fn check(case: &Value, tables: &Value) -> Verdict {
     }
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// A case with the tables of its file.
+    #[must_use]
+    pub fn new(value: &'a Value, tables: &'a Value) -> Self {
+        Self { value, tables }
+    }
+
     fn check(&self) -> Result<Verdict, String> {
         let name = self.value["solver"]["name"]
             .as_str()
@@ -83,10 +90,9 @@ impl Case<'_> {
         if let Some(verdict) = SPECIAL.iter().find_map(|special| special(name, self)) {
             return verdict;
         }
-        let Some(sampler) = FAMILIES.iter().find_map(|family| family(name, self)) else {
+        let Some(sampler) = sampler_of(self)? else {
             return Ok(Verdict::Unsupported(format!("no solver answers to {name}")));
         };
-        let sampler = sampler?;
         let (grid, kept) = self.grid()?;
         let expected = self.steps("x_steps")?;
         let mut worst = Worst::new(self);
