@@ -122,7 +122,7 @@ fn main() -> Outcome {
         let distance = chamfer(&sampled)?;
         println!("{name:>10}: {distance:.2}");
         picture = picture.panel(
-            &format!("{} ({distance:.1})", name.replace('_', ", ")),
+            format!("{} ({distance:.1})", name.replace('_', ", ")),
             &points(&sampled)?,
         );
         figures.push(format!("chamfer_{name}={distance:.3}"));
@@ -226,7 +226,7 @@ fn forward_process(out: &OutputFolder, data: &SwissRoll, table: &Table, seed: u6
         let level = table.level(t);
         let x_t = lincomb([(level.alpha, &x0), (level.sigma, &noise)])?;
         strip = strip.at(
-            &format!("step {}", (t * TABLE_STEPS as f64).round()),
+            format!("step {}", (t * TABLE_STEPS as f64).round()),
             &points(&x_t)?,
         );
     }
@@ -255,7 +255,7 @@ fn along_the_way(
     })?;
     let mut strip = Strip::new("DDIM, 50 steps: the state, and beneath it the estimate of the data");
     for (t, x, x0) in seen {
-        strip = strip.at_with_estimate(&format!("t = {t:.2}"), &points(&x)?, &points(&x0?)?);
+        strip = strip.at_with_estimate(format!("t = {t:.2}"), &points(&x)?, &points(&x0?)?);
     }
     strip.save(out.file("estimate.png"))?;
     Ok(())

@@ -137,6 +137,10 @@ impl<'a> Case<'a> {
     }
 
     /// The exact posterior of the case's mixture.
+    ///
+    /// # Errors
+    ///
+    /// When the mixture is missing or impossible.
     pub fn model(&self) -> Result<ExactMixture, String> {
         let mixture = &self.value["mixture"];
         let means = mixture["means"].as_array().ok_or("mixture.means is missing")?;
@@ -146,12 +150,20 @@ impl<'a> Case<'a> {
     }
 
     /// The path of the case.
+    ///
+    /// # Errors
+    ///
+    /// When the path is missing, unknown or impossible.
     pub fn schedule(&self) -> Result<Arc<dyn Schedule>, String> {
         path::schedule_of(&self.value["schedule"], self.tables)
     }
 
     /// The grid of the case's nodes, and the number of the case's step behind each of its steps. Steps of length zero (a
     /// table whose first entry is visited twice) are left out.
+    ///
+    /// # Errors
+    ///
+    /// When nodes are missing, off the path or not monotone.
     pub fn grid(&self) -> Result<(TimeGrid, Vec<usize>), String> {
         let schedule = self.schedule()?;
         let nodes = self.levels(schedule.as_ref())?;
@@ -170,6 +182,10 @@ impl<'a> Case<'a> {
     }
 
     /// The levels of the nodes on a path. Table indices and times are told apart by the α and σ that stand beside them.
+    ///
+    /// # Errors
+    ///
+    /// When a node is not on the path.
     pub fn levels(&self, schedule: &dyn Schedule) -> Result<Vec<NoiseLevel>, String> {
         let nodes = &self.value["nodes"];
         let (t, alpha, sigma) = (
@@ -200,11 +216,19 @@ impl<'a> Case<'a> {
     }
 
     /// A tensor [rows][d] of the case.
+    ///
+    /// # Errors
+    ///
+    /// When the field is missing or no array of rows.
     pub fn tensor(&self, field: &str) -> Result<Tensor, String> {
         rows(&self.value[field]).map_err(|why| format!("{field}: {why}"))
     }
 
     /// An array of [rows][d] for each step, flattened.
+    ///
+    /// # Errors
+    ///
+    /// When the field is missing or no list of arrays.
     pub fn steps(&self, field: &str) -> Result<Vec<Vec<f64>>, String> {
         self.value[field]
             .as_array()
@@ -215,6 +239,10 @@ impl<'a> Case<'a> {
     }
 
     /// The noise of the case, told the step by a cell.
+    ///
+    /// # Errors
+    ///
+    /// When a draw is no array of rows.
     pub fn replay(&self, step: Rc<Cell<usize>>) -> Result<Replay, String> {
         let draws = match self.value["noise"].as_array() {
             None => Vec::new(),
@@ -337,6 +365,10 @@ impl Worst {
 }
 
 /// All numbers of a nested list, in row-major order.
+///
+/// # Errors
+///
+/// When something in it is no number.
 pub fn numbers(value: &Value) -> Result<Vec<f64>, String> {
     match value {
         Value::Array(items) => {
