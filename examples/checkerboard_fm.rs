@@ -256,7 +256,7 @@ fn draw(
 
     let mut animation = Animation::new().bounds(-3.0..3.0, -3.0..3.0);
     for (t, state) in &run.states {
-        animation = animation.frame(&format!("t = {t:.2}"), state);
+        animation = animation.frame(format!("t = {t:.2}"), state);
     }
     animation.save(out.file("journey.gif"))?;
 
@@ -265,7 +265,7 @@ fn draw(
         .bounds(-3.0..3.0, -3.0..3.0);
     for t in [0.9, 0.7, 0.5, 0.3, 0.1] {
         let velocity = model.estimate(&positions, schedule.level(t).into())?.velocity()?;
-        field = field.panel(&format!("t = {t}"), &points(&positions)?, &points(&velocity)?);
+        field = field.panel(format!("t = {t}"), &points(&positions)?, &points(&velocity)?);
     }
     let ways: Vec<Vec<[f32; 2]>> = (0..10)
         .map(|point| run.states.iter().map(|(_, state)| state[point]).collect())

@@ -62,7 +62,10 @@ fn model_config() -> MlpConfig {
     MlpConfig {
         width: 128,
         depth: 3,
-        points: PointFeatures::Harmonics { count: 12, base: std::f64::consts::PI / 5.0 },
+        points: PointFeatures::Harmonics {
+            count: 2,
+            base: std::f64::consts::PI / 8.0,
+        },
         times: TimeFeatures::Sinusoidal { outputs: 128 },
         conditioning: Conditioning::Gates,
         ..MlpConfig::new(2)
@@ -119,7 +122,7 @@ fn main() -> Outcome {
         let distance = chamfer(&sampled)?;
         println!("{name:>10}: {distance:.2}");
         picture = picture.panel(
-            &format!("{} ({distance:.1})", name.replace('_', ", ")),
+            format!("{} ({distance:.1})", name.replace('_', ", ")),
             &points(&sampled)?,
         );
         figures.push(format!("chamfer_{name}={distance:.3}"));
@@ -171,7 +174,7 @@ fn train(
         },
     )?;
     let mut average = Ema::new(&parameters, EmaDecay::WarmUp(0.995))?;
-    let rate = LearningRate::cosine(4e-3, steps)?.with_warm_up(300.min(steps / 2));
+    let rate = LearningRate::cosine(3e-3, steps)?.with_warm_up(300.min(steps / 2));
     let (mut draws, mut noise) = (Seeded::stream(options.seed, 0), Seeded::stream(options.seed, 1));
     let mut progress = Progress::new("train", steps);
     let mut losses = Vec::new();
@@ -223,7 +226,7 @@ fn forward_process(out: &OutputFolder, data: &SwissRoll, table: &Table, seed: u6
         let level = table.level(t);
         let x_t = lincomb([(level.alpha, &x0), (level.sigma, &noise)])?;
         strip = strip.at(
-            &format!("step {}", (t * TABLE_STEPS as f64).round()),
+            format!("step {}", (t * TABLE_STEPS as f64).round()),
             &points(&x_t)?,
         );
     }
@@ -252,7 +255,7 @@ fn along_the_way(
     })?;
     let mut strip = Strip::new("DDIM, 50 steps: the state, and beneath it the estimate of the data");
     for (t, x, x0) in seen {
-        strip = strip.at_with_estimate(&format!("t = {t:.2}"), &points(&x)?, &points(&x0?)?);
+        strip = strip.at_with_estimate(format!("t = {t:.2}"), &points(&x)?, &points(&x0?)?);
     }
     strip.save(out.file("estimate.png"))?;
     Ok(())

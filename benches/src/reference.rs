@@ -11,6 +11,7 @@ mod grids;
 pub mod guidance;
 pub mod likelihood;
 pub mod mixture;
+pub mod orders;
 pub mod path;
 mod schedules;
 pub mod solvers;
@@ -37,6 +38,9 @@ pub const FAMILIES: &[(&str, Check)] = &[
     }),
     ("likelihood", |case, file| {
         likelihood::check(case.value(), &file.tables).into()
+    }),
+    ("orders", |case, file| {
+        orders::check(case.value(), &file.tables).into()
     }),
 ];
 

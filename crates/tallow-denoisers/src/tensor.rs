@@ -219,7 +219,7 @@ fn on_cpu(tensors: &[&Tensor], rows: usize, factor: impl Fn(usize, usize) -> f64
 
 fn sum_rows<T>(tensors: &[&Tensor], rows: usize, factor: impl Fn(usize, usize) -> T) -> Result<Tensor>
 where
-    T: WithDType + std::ops::Mul<Output = T> + std::ops::Add<Output = T>,
+    T: WithDType + std::ops::Mul<Output = T> + std::ops::Add<Output = T> + std::ops::AddAssign,
 {
     let guards: Vec<_> = tensors.iter().map(|tensor| tensor.storage_and_layout()).collect();
     let slices = guards
@@ -245,7 +245,7 @@ where
                 for term in 3..slices.len() {
                     let factor = c(term);
                     for (sum, value) in out[start..].iter_mut().zip(part(term)) {
-                        *sum = *sum + factor * *value;
+                        *sum += factor * *value;
                     }
                 }
             }

@@ -215,22 +215,22 @@ const fn sde(name: &'static str, order: f64, evaluations: usize, make: fn() -> B
     }
 }
 
-const fn adaptive(name: &'static str, evaluations: usize, make: fn() -> Box<dyn Sampler>) -> Entry {
-    Entry {
-        name,
-        claim: Claim::Tolerance,
-        evaluations,
-        needs: Needs::AnyCoupling,
-        make,
-    }
-}
-
 const fn unclaimed(name: &'static str, evaluations: usize, make: fn() -> Box<dyn Sampler>) -> Entry {
     Entry {
         name,
         claim: Claim::None,
         evaluations,
         needs: Needs::IndependentNoise,
+        make,
+    }
+}
+
+const fn adaptive(name: &'static str, evaluations: usize, make: fn() -> Box<dyn Sampler>) -> Entry {
+    Entry {
+        name,
+        claim: Claim::Tolerance,
+        evaluations,
+        needs: Needs::AnyCoupling,
         make,
     }
 }

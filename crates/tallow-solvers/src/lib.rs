@@ -46,6 +46,8 @@ pub mod sa_solver;
 mod sampler;
 pub mod sde_dpmpp;
 pub mod singlestep;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod unipc;
 mod watched;
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub struct Progress<'a> {
 /// let grid = TimeGrid::new(Arc::new(RectifiedFlow::default()), vec![1.0, 0.5, 0.0])?;
 /// let mut noise = Seeded::new(0);
 /// let x = start(&grid, (4, 2), DType::F64, &Device::Cpu, &mut noise)?;
-/// for progress in Run::new(&Heun::default(), &model, &grid, x, &mut noise)? {
+/// for progress in Run::new(&Heun::default(), &model, &grid, &x, &mut noise)? {
 ///     let progress = progress?;
 ///     println!("t = {}: {}", progress.step.to.t, progress.point.x);
 /// }
@@ -66,7 +66,7 @@ impl<'a, S: Solver> Run<'a, S> {
         solver: &'a S,
         model: &'a dyn Denoiser,
         grid: &'a TimeGrid,
-        x: Tensor,
+        x: &Tensor,
         noise: &'a mut dyn Noise,
     ) -> Result<Self> {
         if x.rank() == 0 {
@@ -75,7 +75,7 @@ impl<'a, S: Solver> Run<'a, S> {
             }
             .into());
         }
-        check_finite("the start of a run", &x)?;
+        check_finite("the start of a run", x)?;
         let model = Watched::begin(model);
         Ok(Self {
             solver,

@@ -83,7 +83,7 @@ impl<S: Solver> Sampler for S {
         noise: &mut dyn Noise,
         observe: Observer<'_>,
     ) -> Result<Sampled> {
-        let mut run = Run::new(self, model, grid, x.clone(), noise)?;
+        let mut run = Run::new(self, model, grid, x, noise)?;
         let mut stopped = false;
         while let Some(progress) = run.next() {
             if observe(&progress?).is_break() {

@@ -64,6 +64,7 @@ impl<M: Denoiser> Watched<M> {
         self.evaluations.set(self.evaluations.get() + cost);
         let estimate = self.model.estimate(x, at)?;
         for output in estimate.outputs().chain(estimate.range()) {
+            tallow_denoisers::check_like("the model's output", output, x)?;
             if let Some((value, count)) = not_finite(output)? {
                 let error = Error::NonFiniteModel { value, count };
                 let told = tallow_denoisers::Error::User(error.to_string().into());

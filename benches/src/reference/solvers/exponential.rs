@@ -1,5 +1,6 @@
 //! Deterministic methods in exponential form: DPM-Solver(++), UniPC, DEIS, Adams-Bashforth, iPNDM and PLMS.
 
+use serde_json::Value;
 use tallow::solvers::dpmpp_3m::Curvature;
 use tallow::solvers::exponential::{Form, Variant};
 use tallow::solvers::pndm::PndmStart;
@@ -61,7 +62,7 @@ fn last_steps(case: &Case<'_>) -> LastSteps {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|o| o.as_u64())
+        .filter_map(Value::as_u64)
         .collect();
     let falls = orders.windows(2).any(|pair| pair[1] < pair[0]);
     if case.flag("lower_order_final") == Some(true) && falls {

@@ -54,12 +54,16 @@ pub struct Case<'a> {
     tables: &'a Value,
 }
 
-impl<'a> Case<'a> {
-    /// A case of any family whose fields are named as here.
-    #[must_use]
-    pub fn new(value: &'a Value, tables: &'a Value) -> Self {
-        Self { value, tables }
-    }
+/// The sampler that a case names, with its options; `None` where no family knows the name.
+///
+/// # Errors
+///
+/// When the case names none, or an option is missing or refused.
+pub fn sampler_of(case: &Case<'_>) -> Result<Option<Box<dyn Sampler>>, String> {
+    let name = case.value["solver"]["name"]
+        .as_str()
+        .ok_or("the case names no solver")?;
+    FAMILIES.iter().find_map(|family| family(name, case)).transpose()
 }
 
 /// Checks one case of the family; `tables` is the file's object of that name.
@@ -72,7 +76,13 @@ pub fn check(case: &Value, tables: &Value) -> Verdict {
     }
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// A case with the tables of its file.
+    #[must_use]
+    pub fn new(value: &'a Value, tables: &'a Value) -> Self {
+        Self { value, tables }
+    }
+
     fn check(&self) -> Result<Verdict, String> {
         let name = self.value["solver"]["name"]
             .as_str()
@@ -80,10 +90,9 @@ impl Case<'_> {
         if let Some(verdict) = SPECIAL.iter().find_map(|special| special(name, self)) {
             return verdict;
         }
-        let Some(sampler) = FAMILIES.iter().find_map(|family| family(name, self)) else {
+        let Some(sampler) = sampler_of(self)? else {
             return Ok(Verdict::Unsupported(format!("no solver answers to {name}")));
         };
-        let sampler = sampler?;
         let (grid, kept) = self.grid()?;
         let expected = self.steps("x_steps")?;
         let mut worst = Worst::new(self);
@@ -128,6 +137,10 @@ impl Case<'_> {
     }
 
     /// The exact posterior of the case's mixture.
+    ///
+    /// # Errors
+    ///
+    /// When the mixture is missing or impossible.
     pub fn model(&self) -> Result<ExactMixture, String> {
         let mixture = &self.value["mixture"];
         let means = mixture["means"].as_array().ok_or("mixture.means is missing")?;
@@ -137,12 +150,20 @@ impl Case<'_> {
     }
 
     /// The path of the case.
+    ///
+    /// # Errors
+    ///
+    /// When the path is missing, unknown or impossible.
     pub fn schedule(&self) -> Result<Arc<dyn Schedule>, String> {
         path::schedule_of(&self.value["schedule"], self.tables)
     }
 
     /// The grid of the case's nodes, and the number of the case's step behind each of its steps. Steps of length zero (a
     /// table whose first entry is visited twice) are left out.
+    ///
+    /// # Errors
+    ///
+    /// When nodes are missing, off the path or not monotone.
     pub fn grid(&self) -> Result<(TimeGrid, Vec<usize>), String> {
         let schedule = self.schedule()?;
         let nodes = self.levels(schedule.as_ref())?;
@@ -161,6 +182,10 @@ impl Case<'_> {
     }
 
     /// The levels of the nodes on a path. Table indices and times are told apart by the α and σ that stand beside them.
+    ///
+    /// # Errors
+    ///
+    /// When a node is not on the path.
     pub fn levels(&self, schedule: &dyn Schedule) -> Result<Vec<NoiseLevel>, String> {
         let nodes = &self.value["nodes"];
         let (t, alpha, sigma) = (
@@ -191,11 +216,19 @@ impl Case<'_> {
     }
 
     /// A tensor [rows][d] of the case.
+    ///
+    /// # Errors
+    ///
+    /// When the field is missing or no array of rows.
     pub fn tensor(&self, field: &str) -> Result<Tensor, String> {
         rows(&self.value[field]).map_err(|why| format!("{field}: {why}"))
     }
 
     /// An array of [rows][d] for each step, flattened.
+    ///
+    /// # Errors
+    ///
+    /// When the field is missing or no list of arrays.
     pub fn steps(&self, field: &str) -> Result<Vec<Vec<f64>>, String> {
         self.value[field]
             .as_array()
@@ -206,6 +239,10 @@ impl Case<'_> {
     }
 
     /// The noise of the case, told the step by a cell.
+    ///
+    /// # Errors
+    ///
+    /// When a draw is no array of rows.
     pub fn replay(&self, step: Rc<Cell<usize>>) -> Result<Replay, String> {
         let draws = match self.value["noise"].as_array() {
             None => Vec::new(),
@@ -328,6 +365,10 @@ impl Worst {
 }
 
 /// All numbers of a nested list, in row-major order.
+///
+/// # Errors
+///
+/// When something in it is no number.
 pub fn numbers(value: &Value) -> Result<Vec<f64>, String> {
     match value {
         Value::Array(items) => {

@@ -61,27 +61,30 @@ fn churned<S>(solver: S, case: &Case<'_>) -> Made
 where
     S: tallow::solvers::Solver<History = ()> + 'static,
 {
-    let churn = Churn::new(option(case, "s_churn")?)
+    let churn = Churn::new(case.number("s_churn").unwrap_or(0.0))
         .and_then(|churn| {
             churn.between(
-                option(case, "s_tmin").unwrap_or(0.0),
-                option(case, "s_tmax").unwrap_or(f64::MAX),
+                case.number("s_tmin").unwrap_or(0.0),
+                case.number("s_tmax").unwrap_or(f64::MAX),
             )
         })
-        .and_then(|churn| churn.with_noise_scale(option(case, "s_noise").unwrap_or(1.0)))
+        .and_then(|churn| churn.with_noise_scale(case.number("s_noise").unwrap_or(1.0)))
         .map_err(told)?;
     Ok(boxed(Churned::new(solver, churn)))
 }
 
 fn ancestral(case: &Case<'_>) -> Result<Ancestral, String> {
-    let (eta, scale) = (option(case, "eta")?, option(case, "s_noise")?);
+    let (eta, scale) = (
+        case.number("eta").unwrap_or(1.0),
+        case.number("s_noise").unwrap_or(1.0),
+    );
     Ancestral::new(eta)
         .and_then(|noise| noise.with_noise_scale(scale))
         .map_err(told)
 }
 
 fn dpmpp_sde(case: &Case<'_>) -> Made {
-    let r = option(case, "r")?;
+    let r = case.number("r").unwrap_or(0.5);
     let solver = DpmppSde::new(ancestral(case)?).at_fraction(r).map_err(told)?;
     // The cases' two noises of a step are drawn apart.
     Ok(boxed(solver.with_inner_noise(InnerNoise::Own)))

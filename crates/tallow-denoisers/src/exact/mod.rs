@@ -102,7 +102,7 @@ impl CustomOp1 for VOp {
         let mut out = vec![0.0; x.len()];
         let dim = self.model.dim();
         self.rows(x, |index, row, level| {
-            self.model.v(row, level, &mut out[index * dim..(index + 1) * dim])
+            self.model.v(row, level, &mut out[index * dim..(index + 1) * dim]);
         });
         Ok((CpuStorage::F64(out), layout.shape().clone()))
     }
