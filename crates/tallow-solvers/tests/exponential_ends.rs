@@ -6,14 +6,16 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use tallow_denoisers::{ExactGaussian, ExactMixture, Seeded};
 use tallow_schedules::{RectifiedFlow, Schedule, TimeGrid, Trigonometric, Ve, VpCosine, VpLinear, VpSigmoid};
-use tallow_solvers::{AdamsBashforth, Ddim, Deis, Entry, Sampler, UniPc, catalogue, start};
+use tallow_solvers::{AdamsBashforth, Ddim, Deis, Entry, Needs, Sampler, UniPc, catalogue, start};
 
 fn ours() -> Vec<&'static Entry> {
     let names = [
         "dpm_", "dpmpp_2s", "dpmpp_3s", "dpmpp_2m", "dpmpp_3m", "uni", "deis", "adams", "ipndm", "pndm",
         "plms",
     ];
-    let named = |entry: &&Entry| names.iter().any(|name| entry.name.starts_with(name));
+    let named = |entry: &&Entry| {
+        entry.needs == Needs::AnyCoupling && names.iter().any(|name| entry.name.starts_with(name))
+    };
     catalogue::SOLVERS.iter().filter(named).collect()
 }
 

@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor, Var};
 use tallow_denoisers::{Call, Denoiser, Parameterization, Seeded, network};
 use tallow_schedules::{TimeGrid, VpCosine};
 use tallow_solvers::Sampler;
-use tallow_solvers::catalogue::SOLVERS;
+use tallow_solvers::catalogue::{Claim, SOLVERS};
 
 const STEPS: usize = 10_000;
 const MIB: f64 = 1024.0 * 1024.0;
@@ -64,7 +64,14 @@ fn ten_thousand_steps_take_no_more_memory_than_one() {
     for entry in SOLVERS {
         let grown = in_a_small_stack(|| growth(&*entry.sampler(), &mut Vec::new(), |_| None));
         println!("{}: {:.0} KiB", entry.name, grown / 1024.0);
-        assert!(grown < MIB, "{} grew by {:.2} MiB", entry.name, grown / MIB);
+        // Adaptive methods keep the states at the times asked for until all rows have come past them: some 100 bytes each
+        // of these. A graph would take a hundred times as much.
+        let limit = if entry.claim == Claim::Tolerance {
+            4.0 * MIB
+        } else {
+            MIB
+        };
+        assert!(grown < limit, "{} grew by {:.2} MiB", entry.name, grown / MIB);
     }
     // The meter works: states that are kept are seen. Last, since what is freed is used again.
     let kept = in_a_small_stack(|| {
