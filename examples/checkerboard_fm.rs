@@ -34,7 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "checkerboard_fm")]
 struct Options {
     /// Training steps.
-    #[arg(long, default_value_t = 6000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Points in a training batch.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -57,6 +57,8 @@ struct Options {
 }
 
 const SAMPLES: usize = 20_000;
+/// Samples under `--quick`.
+const FEW_SAMPLES: usize = 4096;
 const EVALUATIONS: usize = 100;
 /// Points over which the exact W2 is taken.
 const W2_POINTS: usize = 2048;
@@ -96,11 +98,12 @@ fn main() -> Outcome {
     let network = Mlp::new(&weights.scope(), MODEL)?;
     let model = parameterization.denoiser(&network);
     let grid = TimeGrid::uniform(schedule.clone(), (EVALUATIONS / entry_cost).max(1))?;
-    let run = sample(solver.as_ref(), &model, &grid, options.seed, &device)?;
+    let count = if options.quick { FEW_SAMPLES } else { SAMPLES };
+    let run = sample(solver.as_ref(), &model, &grid, count, options.seed, &device)?;
     let sample_seconds = sampling.elapsed().as_secs_f64();
 
     let data = Checkerboard::new()
-        .draw(SAMPLES, &mut Seeded::stream(options.seed, 3))?
+        .draw(count, &mut Seeded::stream(options.seed, 3))?
         .x0;
     let samples = points(&run.samples)?;
     let on_board = samples
@@ -141,7 +144,7 @@ fn main() -> Outcome {
     println!(
         "on_board={:.4} energy_distance={energy:.5} w2={:.4} train_seconds={train_seconds:.1} \
          sample_seconds={sample_seconds:.1} nfe={} seed={}",
-        on_board as f64 / SAMPLES as f64,
+        on_board as f64 / count as f64,
         w2.distance,
         run.evaluations,
         options.seed
@@ -212,11 +215,12 @@ fn sample(
     solver: &dyn Sampler,
     model: &dyn Denoiser,
     grid: &TimeGrid,
+    count: usize,
     seed: u64,
     device: &Device,
 ) -> Result<Journey, tallow_examples::Failure> {
     let mut noise = Seeded::stream(seed, 2);
-    let x = start(grid, (SAMPLES, 2), DType::F32, device, &mut noise)?;
+    let x = start(grid, (count, 2), DType::F32, device, &mut noise)?;
     let mut states = vec![(grid.first().t, points(&x.narrow(0, 0, FOLLOWED)?)?)];
     let mut failure = None;
     let sampled = solver.run(model, grid, &x, &mut noise, &mut |progress| {
@@ -248,7 +252,7 @@ fn draw(
     schedule: &Arc<dyn Schedule>,
     device: &Device,
 ) -> Outcome {
-    Scatter::new("Checkerboard: 20,000 points of the data and of the model")
+    Scatter::new("Checkerboard: the data and as many samples of the model")
         .panel("data", data)
         .panel("samples", &points(&run.samples)?)
         .bounds(-2.5..2.5, -2.5..2.5)

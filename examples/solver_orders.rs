@@ -189,12 +189,12 @@ fn markdown(rows: &[Row]) -> String {
     let mut text = String::new();
     for (index, cells) in lines.iter().enumerate() {
         for (column, cell) in cells.iter().enumerate() {
-            text += format!("| {cell:<width$} ", width = width(column));
+            text += &format!("| {cell:<width$} ", width = width(column));
         }
         text.push_str("|\n");
         if index == 0 {
             for column in 0..cells.len() {
-                text += format!("|{}", "-".repeat(width(column) + 2));
+                text += &format!("|{}", "-".repeat(width(column) + 2));
             }
             text.push_str("|\n");
         }
