@@ -101,8 +101,10 @@ fn main() -> Outcome {
         chamfer(&other)?
     );
 
-    let mut picture = Scatter::new("Swiss roll: the data and five ways to sample one network")
-        .panel("data", &points(&real)?);
+    let mut picture = Scatter::new(
+        "Swiss roll: the data and one network under DDPM and DDIM (Chamfer distance in brackets)",
+    )
+    .panel("data", &points(&real)?);
     let mut figures = Vec::new();
     let ddpm_steps = if options.quick { 20 } else { TABLE_STEPS };
     let mut runs: Vec<(String, Box<dyn Sampler>, usize)> = vec![(
@@ -122,7 +124,7 @@ fn main() -> Outcome {
         let distance = chamfer(&sampled)?;
         println!("{name:>10}: {distance:.2}");
         picture = picture.panel(
-            format!("{} ({distance:.1})", name.replace('_', ", ")),
+            format!("{} steps ({distance:.1})", name.to_uppercase().replace('_', ", ")),
             &points(&sampled)?,
         );
         figures.push(format!("chamfer_{name}={distance:.3}"));
@@ -221,7 +223,8 @@ fn forward_process(out: &OutputFolder, data: &SwissRoll, table: &Table, seed: u6
     let mut draws = Seeded::stream(seed, 4);
     let x0 = data.draw(POINTS, &mut draws)?.x0;
     let noise = normal_like(&x0, &mut draws)?;
-    let mut strip = Strip::new("The forward process");
+    let mut strip =
+        Strip::new("The forward process: the swiss roll becomes noise").bounds(-5.0..5.0, -5.0..5.0);
     for t in [0.0, 0.05, 0.1, 0.2, 0.5, 1.0] {
         let level = table.level(t);
         let x_t = lincomb([(level.alpha, &x0), (level.sigma, &noise)])?;
@@ -253,7 +256,8 @@ fn along_the_way(
         }
         ControlFlow::Continue(())
     })?;
-    let mut strip = Strip::new("DDIM, 50 steps: the state, and beneath it the estimate of the data");
+    let mut strip = Strip::new("DDIM, 50 steps: the state, and beneath it the estimate of the data")
+        .bounds(-5.0..5.0, -5.0..5.0);
     for (t, x, x0) in seen {
         strip = strip.at_with_estimate(format!("t = {t:.2}"), &points(&x)?, &points(&x0?)?);
     }
