@@ -1,4 +1,4 @@
-//! Solvers for diffusion and flow-matching models with measured orders, over any network.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 pub mod adams_bashforth;

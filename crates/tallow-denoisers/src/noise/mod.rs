@@ -92,13 +92,6 @@ fn like_of(values: Vec<f64>, like: &Tensor) -> Result<Tensor> {
 fn words(count: usize, rng: &mut dyn RngCore) -> Vec<u64> {
     let mut bytes = vec![0; count * 8];
     rng.fill_bytes(&mut bytes);
-    bytes
-        .chunks_exact(8)
-        .map(|chunk| {
-            chunk
-                .iter()
-                .rev()
-                .fold(0, |word, byte| (word << 8) | u64::from(*byte))
-        })
-        .collect()
+    let word = |chunk: &[u8]| chunk.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    bytes.chunks_exact(8).map(word).collect()
 }
