@@ -1,4 +1,5 @@
 //! All guidance cases of the shared reference, where it is there.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::Path;
 
@@ -20,7 +21,7 @@ fn guidance_is_the_reference_s() {
             // Guidance of average velocities belongs to training.
             Verdict::Unsupported(_) if average => {}
             Verdict::Failed(why) | Verdict::Unsupported(why) => {
-                failures.push(format!("{}: {why}", case["id"]))
+                failures.push(format!("{}: {why}", case["id"]));
             }
         }
     }

@@ -1,4 +1,5 @@
 //! All likelihood cases of the shared reference, where it is there.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::Path;
 
@@ -17,7 +18,7 @@ fn likelihoods_are_the_reference_s() {
         match check(case, &file["tables"]) {
             Verdict::Passed => passed += 1,
             Verdict::Failed(why) | Verdict::Unsupported(why) => {
-                failures.push(format!("{}: {why}", case["id"]))
+                failures.push(format!("{}: {why}", case["id"]));
             }
         }
     }

@@ -1,4 +1,5 @@
 //! All solver cases of the shared reference, where it is there.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::Path;
 

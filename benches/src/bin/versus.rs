@@ -23,8 +23,11 @@ type Failure = Box<dyn std::error::Error>;
 /// One call of a task's work.
 type Work = Box<dyn FnMut() -> Result<(), Failure>>;
 
+/// What gets a task ready.
+type Make = fn() -> Result<Work, Failure>;
+
 /// Name, counted runs, and what makes the work.
-const TASKS: &[(&str, usize, fn() -> Result<Work, Failure>)] = &[
+const TASKS: &[(&str, usize, Make)] = &[
     ("mlp_train_256", 60, || mlp_train(256)),
     ("mlp_train_4096", 30, || mlp_train(4096)),
     ("mlp_sample_4096x100", 3, mlp_sample),
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
 }
 
 /// Median and minimum in milliseconds, after two calls to warm up.
-fn time(runs: usize, make: fn() -> Result<Work, Failure>) -> Result<(f64, f64), Failure> {
+fn time(runs: usize, make: Make) -> Result<(f64, f64), Failure> {
     let mut work = make()?;
     let mut times = Vec::with_capacity(runs);
     for run in 0..runs + 2 {

@@ -1,4 +1,5 @@
 //! Inputs that no picture expects give a valid file or a typed error: no panic, no NaN on an axis, no endless file.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use tallow_plots::{
     Animation, Curves, Density, Drawing, Error, Result, Scatter, Strip, Style, Trajectories, VectorField,

@@ -1,4 +1,5 @@
 //! Every kind of picture: the same pixels on every run and machine, in files that parse again.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Methods in exponential form at the ends of paths, in runs of one step, upwards, and at odd step lengths.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

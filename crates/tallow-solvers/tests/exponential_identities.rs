@@ -1,4 +1,5 @@
 //! Methods that must be one, and what must not depend on the path: to 1e-12.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! Methods in exponential form converge with the orders claimed: on a mixture, three paths, steps that are equal in λ.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Family "solvers": trajectories, step by step.
 //!
-//! A family of solvers is one file here with a function `sampler`, and one line of [`FAMILIES`].
+//! A family of solvers is one file here with a function `sampler`, and one line of `FAMILIES`.
 
 mod adaptive;
 mod ancestral;
@@ -215,7 +215,7 @@ impl<'a> Case<'a> {
             .collect()
     }
 
-    /// A tensor [rows][d] of the case.
+    /// A tensor `[rows][d]` of the case.
     ///
     /// # Errors
     ///
@@ -224,7 +224,7 @@ impl<'a> Case<'a> {
         rows(&self.value[field]).map_err(|why| format!("{field}: {why}"))
     }
 
-    /// An array of [rows][d] for each step, flattened.
+    /// An array of `[rows][d]` for each step, flattened.
     ///
     /// # Errors
     ///
@@ -266,7 +266,7 @@ fn tolerance(case: &Value) -> (f64, f64) {
     }
 }
 
-/// Noise that was drawn beforehand: noise[step][draw], whoever asks for it.
+/// Noise that was drawn beforehand: `noise[step][draw]`, whoever asks for it.
 #[derive(Debug)]
 pub struct Replay {
     draws: Vec<Vec<Tensor>>,
@@ -383,7 +383,7 @@ pub fn numbers(value: &Value) -> Result<Vec<f64>, String> {
     }
 }
 
-/// A nested list [rows][d] as a tensor of f64.
+/// A nested list `[rows][d]` as a tensor of f64.
 fn rows(value: &Value) -> Result<Tensor, String> {
     let count = value
         .as_array()
@@ -394,7 +394,7 @@ fn rows(value: &Value) -> Result<Tensor, String> {
     Tensor::from_vec(flat, (count, d), &Device::Cpu).map_err(|error| error.to_string())
 }
 
-/// One draw [rows][d], or several [draws][rows][d].
+/// One draw `[rows][d]`, or several [draws][rows][d].
 fn draws_of_a_step(value: &Value) -> Result<Vec<Tensor>, String> {
     if value[0][0].is_array() {
         value.as_array().into_iter().flatten().map(rows).collect()
