@@ -32,8 +32,8 @@
 //!
 //! The parts stand alone as well:
 //!
-//! * [`Problem`]: probability-flow ODEs with exact solutions; [`order`] measures how fast a sampler converges to them.
-//! * [`weak_order`]: how fast the moments of a stochastic sampler converge, without Monte Carlo.
+//! * [`Problem`]: probability-flow ODEs with exact solutions; [`order()`] measures how fast a sampler converges to them.
+//! * [`weak_order()`]: how fast the moments of a stochastic sampler converge, without Monte Carlo.
 //! * [`laws`]: what every sampler must obey, on every path, grid and prediction ([`Setting`]).
 //! * [`identities`]: samplers that should be one and the same, paths that should not matter.
 //! * [`Hostile`]: models that return NaN, infinity, a wrong shape or an error at a call of choice.
