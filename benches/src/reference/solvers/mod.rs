@@ -6,6 +6,7 @@ mod adaptive;
 mod ancestral;
 mod exponential;
 pub mod path;
+mod replay;
 mod stochastic;
 mod velocity;
 
@@ -15,8 +16,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
+pub use replay::Replay;
 use serde_json::Value;
-use tallow::denoisers::{ExactMixture, Noise};
+use tallow::denoisers::ExactMixture;
 use tallow::schedules::{NoiseLevel, Schedule, TimeGrid};
 use tallow::solvers::Sampler;
 
@@ -263,34 +265,6 @@ fn tolerance(case: &Value) -> (f64, f64) {
     match (part("abs"), part("rel")) {
         (None, None) => (0.0, 1e-10),
         (abs, rel) => (abs.unwrap_or(0.0), rel.unwrap_or(0.0)),
-    }
-}
-
-/// Noise that was drawn beforehand: `noise[step][draw]`, whoever asks for it.
-#[derive(Debug)]
-pub struct Replay {
-    draws: Vec<Vec<Tensor>>,
-    step: Rc<Cell<usize>>,
-    last: Option<usize>,
-    used: usize,
-}
-
-impl Noise for Replay {
-    fn increment(&mut self, like: &Tensor, _from: f64, _to: f64) -> tallow::denoisers::Result<Tensor> {
-        self.fresh(like)
-    }
-
-    fn fresh(&mut self, _like: &Tensor) -> tallow::denoisers::Result<Tensor> {
-        let step = self.step.get();
-        if self.last != Some(step) {
-            (self.last, self.used) = (Some(step), 0);
-        }
-        self.used += 1;
-        let drawn = self.draws.get(step).and_then(|draws| draws.get(self.used - 1));
-        drawn.cloned().ok_or_else(|| {
-            let why = format!("the case has no draw {} for step {step}", self.used);
-            tallow::denoisers::Error::User(why.into())
-        })
     }
 }
 
