@@ -45,7 +45,7 @@ struct Options {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     device: DeviceName,
-    /// Solver that draws the samples, in 100 network evaluations.
+    /// Solver that draws the samples, in 100 network evaluations; an adaptive one takes what it needs.
     #[arg(long, default_value = "heun")]
     solver: String,
     /// Folder for the results.
