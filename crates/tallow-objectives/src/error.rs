@@ -19,6 +19,14 @@ pub enum Error {
         /// What would be allowed, as words that follow the name.
         allowed: &'static str,
     },
+    /// A saved state that does not fit the objective.
+    #[error("the saved state {name:?} {problem}: restore into an objective made as the saved one was")]
+    State {
+        /// The name of the tensor.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A level at which a path or prediction is of no use.
     #[error(transparent)]
     Schedule(#[from] tallow_schedules::Error),
