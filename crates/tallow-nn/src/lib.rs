@@ -3,6 +3,7 @@
 
 mod activation;
 mod adamw;
+mod dual;
 mod ema;
 mod error;
 mod fourier_features;
@@ -15,9 +16,12 @@ mod scope;
 mod sinusoidal;
 mod slices;
 mod tensor_file;
+#[cfg(test)]
+mod testing;
 
 pub use activation::activate;
 pub use adamw::{AdamW, AdamWConfig, Decay, Group, MissingGradient};
+pub use dual::Dual;
 pub use ema::{Ema, EmaDecay};
 pub use error::{Error, Result};
 pub use fourier_features::{FourierFeatures, WaveOrder};
