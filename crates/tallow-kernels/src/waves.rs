@@ -3,6 +3,7 @@
 //! ```text
 //! φ_j = Σ_d x_d Ω_dj,    y = (sin φ, cos φ) in one of three orders
 //! ∂x_d = Σ_j Ω_dj (∂sin φ_j · cos φ_j − ∂cos φ_j · sin φ_j)
+//! φ̇_j = Σ_d ẋ_d Ω_dj,    ẏ = (cos φ · φ̇, −sin φ · φ̇)
 //! ```
 //!
 //! Angles are computed in f64 whatever the type of x, without fused multiply-add: the same bits on every processor.
@@ -94,6 +95,38 @@ impl Waves<'_> {
             }
         }
         Ok(dx)
+    }
+
+    /// ẏ, (rows, 2 waves), from y as [`forward`](Self::forward) returned it and the direction ẋ, (rows, inputs).
+    ///
+    /// # Errors
+    ///
+    /// When a slice does not have the length of its shape.
+    pub fn tangent<T: Float>(&self, y: &[T], x_tangent: &[T], rows: usize) -> Result<Vec<T>> {
+        self.check(x_tangent.len(), rows)?;
+        let width = (2 * self.waves).max(1);
+        check_length("y", y.len(), area(rows, 2 * self.waves)?)?;
+        let mut tangent = vec![T::default(); y.len()];
+        let tasks: Vec<_> = tangent.chunks_mut(ROWS * width).enumerate().collect();
+        let cost = y.len().saturating_mul(self.inputs.max(1));
+        parallel::for_each(cost, tasks, |(index, tangent)| {
+            let rows = y[index * ROWS * width..].chunks_exact(width);
+            let directions = x_tangent[index * ROWS * self.inputs..].chunks_exact(self.inputs.max(1));
+            for ((tangent, y), direction) in tangent.chunks_exact_mut(width).zip(rows).zip(directions) {
+                for j in 0..self.waves {
+                    let frequencies = self.frequencies.iter().skip(j).step_by(self.waves);
+                    let angle: f64 = direction
+                        .iter()
+                        .zip(frequencies)
+                        .map(|(x, f)| x.to_f64() * f)
+                        .sum();
+                    let (sine, cosine) = self.places(j);
+                    tangent[sine] = T::from_f64(angle * y[cosine].to_f64());
+                    tangent[cosine] = T::from_f64(-angle * y[sine].to_f64());
+                }
+            }
+        });
+        Ok(tangent)
     }
 
     fn check(&self, x: usize, rows: usize) -> Result<()> {

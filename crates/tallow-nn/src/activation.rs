@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 use tallow_kernels::Activation;
 
+use crate::dual::Dual;
 use crate::slices::{Element, kernels_take, values, with_values};
 
 /// Applies `activation` to every value of `x`, of any shape; differentiable once.
@@ -30,6 +31,31 @@ pub fn activate(x: &Tensor, activation: Activation) -> crate::Result<Tensor> {
     Ok(x.contiguous()?.apply_op1(op)?)
 }
 
+/// Applies `activation` to a value and its slope to the tangent, both from one pass over the value.
+///
+/// # Errors
+///
+/// When candle's operations fail.
+pub fn activate_dual(x: &Dual, activation: Activation) -> crate::Result<Dual> {
+    let (z, Some(tangent)) = (x.value(), x.tangent()) else {
+        return Ok(Dual::constant(activate(x.value(), activation)?));
+    };
+    if activation == Activation::Identity {
+        return Ok(x.clone());
+    }
+    if !kernels_take(z) {
+        let slope = composed_slope(&z.detach(), activation)?;
+        return Dual::new(composed(z, activation)?, (slope * tangent)?);
+    }
+    let slope = Slope::default();
+    let op = ActivationOp {
+        activation,
+        slope: slope.clone(),
+        keep: true,
+    };
+    Dual::new(z.contiguous()?.apply_op1(op)?, slope.times(tangent)?)
+}
+
 /// The activation by candle's differentiable operations: for other devices and types, and as a reference in tests.
 pub(crate) fn composed(z: &Tensor, activation: Activation) -> Result<Tensor> {
     match activation {
@@ -41,6 +67,39 @@ pub(crate) fn composed(z: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Sigmoid => sigmoid(z),
         Activation::Tanh => z.tanh(),
         _ => Ok(z.clone()),
+    }
+}
+
+/// dy/dz by candle's operations.
+fn composed_slope(z: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Relu => z.gt(0.0)?.to_dtype(z.dtype()),
+        Activation::Silu => {
+            // s + z s (1 − s)
+            let s = sigmoid(z)?;
+            let falling = (z * &s)? * s.affine(-1.0, 1.0)?;
+            s + falling?
+        }
+        Activation::Gelu => {
+            // ½ (1 + tanh u) + ½ z (1 − tanh² u) u′
+            let root = (2.0 / std::f64::consts::PI).sqrt();
+            let square = z.sqr()?;
+            let tanh = (z * square.affine(0.044_715 * root, root)?)?.tanh()?;
+            let bend = (z * square.affine(3.0 * 0.044_715 * root, root)?)?;
+            let second = tanh.sqr()?.affine(-0.5, 0.5)? * bend;
+            tanh.affine(0.5, 0.5)? + second?
+        }
+        Activation::Selu => {
+            let below = z.minimum(0.0)?.exp()? * (1.673_263_242_354_377_2 * 1.050_700_987_355_480_5);
+            let above = z.ones_like()? * 1.050_700_987_355_480_5;
+            z.gt(0.0)?.where_cond(&above?, &below?)
+        }
+        Activation::Sigmoid => {
+            let s = sigmoid(z)?;
+            &s * s.affine(-1.0, 1.0)?
+        }
+        Activation::Tanh => z.tanh()?.sqr()?.affine(-1.0, 1.0),
+        _ => z.ones_like(),
     }
 }
 
@@ -72,6 +131,28 @@ impl Slope {
             None => f(&[]),
         }
     }
+
+    /// slope ⊙ dz: dy from dz of the same shape, and the other way round.
+    pub(crate) fn times(&self, dz: &Tensor) -> Result<Tensor> {
+        let dz = dz.contiguous()?;
+        match dz.dtype() {
+            DType::F64 => self.times_values::<f64>(&dz),
+            _ => self.times_values::<f32>(&dz),
+        }
+    }
+
+    fn times_values<T: Element>(&self, dz: &Tensor) -> Result<Tensor> {
+        let dy = with_values::<T, _>(dz, |dz| {
+            self.with::<T, _>(|slope| {
+                Ok(dz
+                    .iter()
+                    .zip(slope)
+                    .map(|(&dz, &slope)| dz * slope)
+                    .collect::<Vec<T>>())
+            })
+        })?;
+        Tensor::from_vec(dy, dz.shape(), dz.device())
+    }
 }
 
 struct ActivationOp {
@@ -97,19 +178,6 @@ impl ActivationOp {
         }
         Ok(T::to_cpu_storage_owned(y))
     }
-
-    fn backward<T: Element>(&self, dy: &Tensor) -> Result<Tensor> {
-        let dz = with_values::<T, _>(dy, |dy| {
-            self.slope.with::<T, _>(|slope| {
-                Ok(dy
-                    .iter()
-                    .zip(slope)
-                    .map(|(&dy, &slope)| dy * slope)
-                    .collect::<Vec<T>>())
-            })
-        })?;
-        Tensor::from_vec(dz, dy.shape(), dy.device())
-    }
 }
 
 impl CustomOp1 for ActivationOp {
@@ -126,17 +194,14 @@ impl CustomOp1 for ActivationOp {
     }
 
     fn bwd(&self, _z: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let dy = dy.contiguous()?;
-        Ok(Some(match dy.dtype() {
-            DType::F64 => self.backward::<f64>(&dy)?,
-            _ => self.backward::<f32>(&dy)?,
-        }))
+        Ok(Some(self.slope.times(dy)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::check_dual;
     use candle_core::{Device, Var};
 
     fn line(dtype: DType) -> Var {
@@ -178,6 +243,35 @@ mod tests {
                 assert!(error < 40.0 * tolerance, "gradient of {activation:?}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn tangents_are_central_differences_and_those_of_candles_operations() {
+        let z = line(DType::F64).as_tensor().detach();
+        for activation in Activation::ALL {
+            check_dual(&z, |z| activate_dual(z, activation), |z| activate(z, activation));
+            let turned = |z: &Dual| activate_dual(&z.linear(Tensor::t)?, activation);
+            check_dual(&z, turned, |z| activate(&z.t()?, activation));
+            let slope = activate_dual(&Dual::new(z.clone(), z.ones_like().unwrap()).unwrap(), activation);
+            let error = distance(
+                slope.unwrap().tangent().unwrap(),
+                &composed_slope(&z, activation).unwrap(),
+            );
+            assert!(error < 1e-14, "{activation:?}: {error}");
+            let half = Dual::constant(z.to_dtype(DType::F16).unwrap());
+            let half = half.add(&Dual::new(half.value().clone(), half.value().clone()).unwrap());
+            let half = activate_dual(&half.unwrap(), activation).unwrap();
+            assert_eq!(half.tangent().unwrap().dtype(), DType::F16);
+        }
+    }
+
+    #[test]
+    fn a_dual_value_keeps_the_graph_of_the_activation() {
+        let z = line(DType::F64);
+        let x = Dual::new(z.as_tensor().clone(), z.ones_like().unwrap()).unwrap();
+        let y = activate_dual(&x, Activation::Silu).unwrap();
+        let gradients = y.value().sum_all().unwrap().backward().unwrap();
+        assert_eq!(distance(gradients.get(&z).unwrap(), y.tangent().unwrap()), 0.0);
     }
 
     #[test]

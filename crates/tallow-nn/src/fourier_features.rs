@@ -16,6 +16,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor};
 pub use tallow_kernels::WaveOrder;
 use tallow_kernels::Waves;
 
+use crate::dual::Dual;
 use crate::error::{Error, Result};
 use crate::init::words;
 use crate::slices::{Element, kernels_take, values, with_values};
@@ -114,6 +115,33 @@ impl FourierFeatures {
     ///
     /// When the last dimension of `x` is not `inputs`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.check_input(x)?;
+        if kernels_take(x) {
+            Ok(x.contiguous()?.apply_op1(WavesOp(self.clone()))?)
+        } else {
+            Ok(self.composed(x)?)
+        }
+    }
+
+    /// The features with their derivative along the tangent of `x`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forward`](Self::forward).
+    pub fn forward_dual(&self, x: &Dual) -> Result<Dual> {
+        let y = self.forward(x.value())?;
+        let Some(direction) = x.tangent() else {
+            return Ok(Dual::constant(y));
+        };
+        let tangent = match (kernels_take(&y), y.dtype()) {
+            (true, DType::F64) => self.tangent::<f64>(&y, direction)?,
+            (true, _) => self.tangent::<f32>(&y, direction)?,
+            (false, _) => self.composed_tangent(x.value(), direction)?,
+        };
+        Dual::new(y, tangent)
+    }
+
+    fn check_input(&self, x: &Tensor) -> Result<()> {
         if x.rank() < 2 || x.dims().last() != Some(&self.inputs) {
             let (layer, wanted) = (
                 "Fourier features".to_string(),
@@ -125,11 +153,18 @@ impl FourierFeatures {
                 got: x.shape().clone(),
             });
         }
-        if kernels_take(x) {
-            Ok(x.contiguous()?.apply_op1(WavesOp(self.clone()))?)
-        } else {
-            self.composed(x)
-        }
+        Ok(())
+    }
+
+    fn tangent<T: Element>(&self, y: &Tensor, direction: &Tensor) -> candle_core::Result<Tensor> {
+        let rows = direction.elem_count() / self.inputs;
+        let tangent = with_values::<T, _>(y, |y| {
+            with_values::<T, _>(&direction.contiguous()?, |direction| {
+                let result = self.waves().tangent(y, direction, rows);
+                result.map_err(candle_core::Error::wrap)
+            })
+        })?;
+        Tensor::from_vec(tangent, y.shape(), y.device())
     }
 
     /// Each input value for itself, with the same frequencies.
@@ -143,7 +178,19 @@ impl FourierFeatures {
     }
 
     /// By candle's operations, for other devices and types. Angles are in f32 there: they cover many turns.
-    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+    fn composed(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let angles = self.angles(x)?;
+        self.arranged(&angles.sin()?, &angles.cos()?, x)
+    }
+
+    fn composed_tangent(&self, x: &Tensor, direction: &Tensor) -> candle_core::Result<Tensor> {
+        let (angles, turning) = (self.angles(x)?, self.angles(direction)?);
+        let (sines, cosines) = (angles.cos()? * &turning, angles.sin()?.neg()? * &turning);
+        self.arranged(&sines?, &cosines?, x)
+    }
+
+    /// x Ω, (rows, waves).
+    fn angles(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let dtype = if x.dtype() == DType::F64 {
             DType::F64
         } else {
@@ -156,11 +203,13 @@ impl FourierFeatures {
         )?;
         let frequencies = host.to_dtype(dtype)?.to_device(x.device())?;
         let rows = x.dims()[..x.rank() - 1].iter().product::<usize>();
-        let angles = x
-            .reshape((rows, self.inputs))?
+        x.reshape((rows, self.inputs))?
             .to_dtype(dtype)?
-            .matmul(&frequencies)?;
-        let (sines, cosines) = (angles.sin()?, angles.cos()?);
+            .matmul(&frequencies)
+    }
+
+    /// What stands in the places of the sines and of the cosines, (rows, waves) each, as rows of the output for `x`.
+    fn arranged(&self, sines: &Tensor, cosines: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
         let y = match self.order {
             WaveOrder::SinesFirst => Tensor::cat(&[sines, cosines], 1)?,
             WaveOrder::CosinesFirst => Tensor::cat(&[cosines, sines], 1)?,
@@ -169,7 +218,7 @@ impl FourierFeatures {
         let mut dims = x.dims().to_vec();
         dims.pop();
         dims.push(self.outputs());
-        Ok(y.reshape(dims)?.to_dtype(x.dtype())?)
+        y.reshape(dims)?.to_dtype(x.dtype())
     }
 
     fn waves(&self) -> Waves<'_> {
@@ -238,6 +287,7 @@ impl CustomOp1 for WavesOp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{check_dual, random};
     use candle_core::{Device, Var};
 
     fn distance(a: &Tensor, b: &Tensor) -> f64 {
@@ -276,6 +326,36 @@ mod tests {
             };
             assert!(distance(&gradient(&ours), &gradient(&theirs)) < 1e-11);
         }
+    }
+
+    #[test]
+    fn tangents_are_central_differences_in_every_order() {
+        for (order, inputs, shape) in [
+            (WaveOrder::SinesFirst, 2, vec![3, 2]),
+            (WaveOrder::CosinesFirst, 3, vec![130, 3]),
+            (WaveOrder::Interleaved, 1, vec![2, 3, 1]),
+        ] {
+            let features = FourierFeatures::random(inputs, 5, 0.3, 9)
+                .unwrap()
+                .with_order(order);
+            let x = random(shape, 4);
+            check_dual(&x, |x| features.forward_dual(x), |x| features.forward(x));
+            check_dual(
+                &x,
+                |x| {
+                    let y = features.composed(x.value())?;
+                    match x.tangent() {
+                        Some(direction) => Dual::new(y, features.composed_tangent(x.value(), direction)?),
+                        None => Ok(Dual::constant(y)),
+                    }
+                },
+                |x| features.forward(x),
+            );
+        }
+        let half = random((3, 2), 5).to_dtype(DType::F16).unwrap();
+        let features = FourierFeatures::harmonics(2, 3, 1.0).unwrap();
+        let y = features.forward_dual(&Dual::new(half.clone(), half).unwrap());
+        assert_eq!(y.unwrap().tangent().unwrap().dtype(), DType::F16);
     }
 
     #[test]

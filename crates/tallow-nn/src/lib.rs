@@ -19,7 +19,7 @@ mod tensor_file;
 #[cfg(test)]
 mod testing;
 
-pub use activation::activate;
+pub use activation::{activate, activate_dual};
 pub use adamw::{AdamW, AdamWConfig, Decay, Group, MissingGradient};
 pub use dual::Dual;
 pub use ema::{Ema, EmaDecay};

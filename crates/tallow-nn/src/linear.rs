@@ -6,7 +6,8 @@
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Module, Shape, Tensor};
 use tallow_kernels::{Activation, Layer, Saved, Wanted};
 
-use crate::activation::{Slope, composed};
+use crate::activation::{Slope, activate_dual, composed};
+use crate::dual::Dual;
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::scope::Scope;
@@ -166,6 +167,46 @@ impl Linear {
     ///
     /// When the shape, type or device of `x` does not fit the layer.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.check_input(x)?;
+        if kernels_take(x) {
+            let keep = x.track_op() || self.weight.track_op() || self.bias.track_op();
+            let keep = if keep { Wanted::Yes } else { Wanted::No };
+            Ok(self.fused(x, keep)?.0)
+        } else {
+            self.composed(x)
+        }
+    }
+
+    /// y with its derivative along the tangent of `x`: ẏ = act′(z) ⊙ ẋ Wᵀ, with the slope of the same pass.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forward`](Self::forward).
+    pub fn forward_dual(&self, x: &Dual) -> Result<Dual> {
+        let (x, Some(direction)) = (x.value(), x.tangent()) else {
+            return Ok(Dual::constant(self.forward(x.value())?));
+        };
+        self.check_input(x)?;
+        let product = Self {
+            weight: self.weight.detach(),
+            bias: self.bias.zeros_like()?,
+            biased: false,
+            activation: Activation::Identity,
+            name: String::new(),
+        };
+        let turning = product.forward(direction)?;
+        if !kernels_take(x) {
+            let straight = self.clone().activated(Activation::Identity);
+            return activate_dual(&Dual::new(straight.composed(x)?, turning)?, self.activation);
+        }
+        if self.activation == Activation::Identity {
+            return Dual::new(self.forward(x)?, turning);
+        }
+        let (y, slope) = self.fused(x, Wanted::Yes)?;
+        Dual::new(y, slope.times(&turning)?)
+    }
+
+    fn check_input(&self, x: &Tensor) -> Result<()> {
         let dims = x.dims();
         if dims.len() < 2 || dims.last() != Some(&self.inputs()) {
             let wanted = format!("(batch, …, {})", self.inputs());
@@ -175,15 +216,11 @@ impl Linear {
                 got: x.shape().clone(),
             });
         }
-        self.check_place(x)?;
-        if kernels_take(x) {
-            self.fused(x)
-        } else {
-            self.composed(x)
-        }
+        self.check_place(x)
     }
 
-    fn fused(&self, x: &Tensor) -> Result<Tensor> {
+    /// y and the slope that is kept for the way back.
+    fn fused(&self, x: &Tensor, keep: Wanted) -> Result<(Tensor, Slope)> {
         let rows = x.elem_count().checked_div(self.inputs());
         let rows = rows.unwrap_or_else(|| x.dims().iter().rev().skip(1).product());
         let shape = Layer {
@@ -192,14 +229,13 @@ impl Linear {
             outputs: self.outputs(),
             activation: self.activation,
         };
-        let keep = x.track_op() || self.weight.track_op() || self.bias.track_op();
-        let keep = if keep { Wanted::Yes } else { Wanted::No };
+        let slope = Slope::default();
         let op = LinearOp {
             layer: shape,
             keep,
-            slope: Slope::default(),
+            slope: slope.clone(),
         };
-        Ok(x.contiguous()?.apply_op3(&self.weight, &self.bias, op)?)
+        Ok((x.contiguous()?.apply_op3(&self.weight, &self.bias, op)?, slope))
     }
 
     /// The layer by candle's operations: for other devices and types, and as a reference in tests.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::parameters::Parameters;
+use crate::testing::{check_dual, random};
 use candle_core::{Device, Var};
 
 fn layer(inputs: usize, outputs: usize, activation: Activation) -> (Parameters, Linear) {
@@ -98,6 +99,63 @@ fn gradients_are_the_central_differences_of_the_loss() {
         }
         variable.set(&start).unwrap();
     }
+}
+
+#[test]
+fn tangents_are_central_differences_and_values_keep_their_graph() {
+    for activation in Activation::ALL {
+        for (shape, inputs, outputs) in [(vec![1, 3], 3, 5), (vec![2, 5, 4], 4, 1), (vec![0, 4], 4, 2)] {
+            let (parameters, linear) = layer(inputs, outputs, activation);
+            check_dual(
+                &random(shape.clone(), 3),
+                |x| linear.forward_dual(x),
+                |x| linear.forward(x),
+            );
+            let x = Dual::new(random(shape.clone(), 1), random(shape, 2)).unwrap();
+            let gradients = loss(linear.forward_dual(&x).unwrap().value()).backward().unwrap();
+            for (name, variable) in parameters.named() {
+                assert!(gradients.get(&variable).is_some(), "{name}");
+            }
+            // What other devices and types take.
+            let half = x.linear(|x| x.to_dtype(DType::BF16)).unwrap();
+            let straight = linear.clone().activated(Activation::Identity);
+            let turning = (straight.composed(x.tangent().unwrap()).unwrap())
+                .broadcast_sub(straight.bias().unwrap())
+                .unwrap();
+            let z = Dual::new(straight.composed(x.value()).unwrap(), turning).unwrap();
+            let composed = activate_dual(&z, activation).unwrap();
+            let fused = linear.forward_dual(&x).unwrap();
+            assert!(distance(composed.tangent().unwrap(), fused.tangent().unwrap()) < 1e-12);
+            assert!(
+                linear.forward_dual(&half).is_err(),
+                "another type than the weight's"
+            );
+        }
+    }
+}
+
+#[test]
+fn half_precision_has_tangents_too() {
+    let parameters = Parameters::new(1, DType::F16, &Device::Cpu);
+    let linear = Linear::new(&parameters.scope(), 4, 3)
+        .unwrap()
+        .activated(Activation::Gelu);
+    let (x, direction) = (random((5, 4), 1), random((5, 4), 2));
+    let x = Dual::new(x, direction).unwrap();
+    let single = Linear::from_tensors(
+        &linear.weight().to_dtype(DType::F64).unwrap(),
+        Some(&linear.bias().unwrap().to_dtype(DType::F64).unwrap()),
+    );
+    let exact = single
+        .unwrap()
+        .activated(Activation::Gelu)
+        .forward_dual(&x)
+        .unwrap();
+    let half = linear
+        .forward_dual(&x.linear(|x| x.to_dtype(DType::F16)).unwrap())
+        .unwrap();
+    let tangent = half.tangent().unwrap().to_dtype(DType::F64).unwrap();
+    assert!(distance(&tangent, exact.tangent().unwrap()) < 0.02);
 }
 
 #[test]

@@ -9,13 +9,14 @@
 
 use candle_core::Tensor;
 
+use crate::dual::Dual;
 use crate::error::{Error, Result};
 use crate::fourier_features::{FourierFeatures, WaveOrder};
 
 /// The conventions of a [`SinusoidalEmbedding`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SinusoidalConfig {
-    /// Sines or cosines first.
+    /// Sines or cosines first (diffusers' `flip_sin_to_cos` is cosines first).
     pub order: WaveOrder,
     /// 2π times this is the longest period, in units of the scaled time.
     pub max_period: f64,
@@ -106,6 +107,21 @@ impl SinusoidalEmbedding {
     ///
     /// When `t` is not of rank 1.
     pub fn forward(&self, t: &Tensor) -> Result<Tensor> {
+        Self::check_input(t)?;
+        self.0.forward(&t.unsqueeze(1)?)
+    }
+
+    /// The embedding with its derivative along the tangent of the times.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forward`](Self::forward).
+    pub fn forward_dual(&self, t: &Dual) -> Result<Dual> {
+        Self::check_input(t.value())?;
+        self.0.forward_dual(&t.linear(|t| t.unsqueeze(1))?)
+    }
+
+    fn check_input(t: &Tensor) -> Result<()> {
         if t.rank() != 1 {
             let (layer, wanted) = ("a sinusoidal embedding".to_string(), "(batch,)".to_string());
             return Err(Error::Input {
@@ -114,13 +130,14 @@ impl SinusoidalEmbedding {
                 got: t.shape().clone(),
             });
         }
-        self.0.forward(&t.unsqueeze(1)?)
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{check_dual, random};
     use candle_core::{DType, Device};
 
     #[test]
@@ -146,6 +163,28 @@ mod tests {
                 assert!((ddpm[row][k as usize + 4] - angle.cos()).abs() < 1e-12);
             }
         }
+    }
+
+    #[test]
+    fn tangents_are_central_differences() {
+        for config in [SinusoidalConfig::default(), SinusoidalConfig::ddpm()] {
+            let embedding = SinusoidalEmbedding::new(
+                10,
+                SinusoidalConfig {
+                    scale: 30.0,
+                    ..config
+                },
+            )
+            .unwrap();
+            let t = random(5, 3);
+            check_dual(&t, |t| embedding.forward_dual(t), |t| embedding.forward(t));
+        }
+        let embedding = SinusoidalEmbedding::new(4, SinusoidalConfig::default()).unwrap();
+        assert!(
+            embedding
+                .forward_dual(&Dual::constant(random((3, 2), 1)))
+                .is_err()
+        );
     }
 
     #[test]
