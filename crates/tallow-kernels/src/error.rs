@@ -46,6 +46,16 @@ pub enum Error {
         /// The values that it may have, in words.
         allowed: &'static str,
     },
+    /// Masses that cannot be moved onto each other because their totals differ.
+    #[error(
+        "the rows hold {rows} in total and the columns {columns}: scale one side, or relax the marginals"
+    )]
+    Totals {
+        /// Total mass of the rows.
+        rows: f64,
+        /// Total mass of the columns.
+        columns: f64,
+    },
     /// An assignment that would leave rows without a column.
     #[error("{rows} rows cannot each have one of {columns} columns: transpose the costs")]
     TooManyRows {
