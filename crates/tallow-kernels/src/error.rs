@@ -56,6 +56,30 @@ pub enum Error {
         /// Total mass of the columns.
         columns: f64,
     },
+    /// Channels that cannot be split into equal groups.
+    #[error(
+        "{groups} groups do not split {inputs} input and {outputs} output channels evenly: choose a divisor of both"
+    )]
+    Groups {
+        /// The groups.
+        groups: usize,
+        /// Channels of x.
+        inputs: usize,
+        /// Channels of y.
+        outputs: usize,
+    },
+    /// A kernel that does not fit into the image.
+    #[error(
+        "a kernel that spans {span} values does not fit a padded {name} of {padded}: pad more or shrink the kernel"
+    )]
+    Kernel {
+        /// Height or width.
+        name: &'static str,
+        /// Values from the kernel's first to its last, dilation included.
+        span: usize,
+        /// Values of the image along the axis, padding included.
+        padded: usize,
+    },
     /// An assignment that would leave rows without a column.
     #[error("{rows} rows cannot each have one of {columns} columns: transpose the costs")]
     TooManyRows {

@@ -56,14 +56,14 @@ pub enum Wanted {
     No,
 }
 
-/// Gradients of a linear layer; those that were not wanted are `None`.
+/// Gradients of a layer, each of the shape of its value; those that were not wanted are `None`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradients<T> {
-    /// dx, (rows, inputs).
+    /// dx.
     pub x: Option<Vec<T>>,
-    /// dW, (outputs, inputs).
+    /// dW.
     pub weight: Option<Vec<T>>,
-    /// db, (outputs).
+    /// db.
     pub bias: Option<Vec<T>>,
 }
 
@@ -295,7 +295,7 @@ impl<T: Float> Kernel for ColumnSums<'_, T> {
 }
 
 /// Adds the partial sums, `stride` values each, in order into the first.
-fn sum_in_order<T: Float>(mut partials: Vec<T>, stride: usize) -> Vec<T> {
+pub(crate) fn sum_in_order<T: Float>(mut partials: Vec<T>, stride: usize) -> Vec<T> {
     let (first, rest) = partials.split_at_mut(stride);
     const PIECE: usize = 1 << 14;
     let tasks: Vec<_> = first.chunks_mut(PIECE).enumerate().collect();

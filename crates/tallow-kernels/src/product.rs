@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 
 use gemm::Parallelism;
 
+use crate::buffer::as_place;
 use crate::error::{Result, check_length};
 use crate::float::Float;
 
@@ -58,6 +59,29 @@ pub(crate) fn multiply<T: Float>(
     right: Matrix<'_, T>,
     target: &mut [std::mem::MaybeUninit<T>],
 ) -> Result<()> {
+    // SAFETY: nothing is read before it is written.
+    unsafe { product(left, right, target, false) }
+}
+
+/// target += left right, row-major, (left.rows, right.columns).
+pub(crate) fn add_product<T: Float>(
+    left: Matrix<'_, T>,
+    right: Matrix<'_, T>,
+    target: &mut [T],
+) -> Result<()> {
+    // SAFETY: the target is initialised.
+    unsafe { product(left, right, as_place(target), true) }
+}
+
+/// # Safety
+///
+/// `target` is initialised if `add`.
+unsafe fn product<T: Float>(
+    left: Matrix<'_, T>,
+    right: Matrix<'_, T>,
+    target: &mut [std::mem::MaybeUninit<T>],
+    add: bool,
+) -> Result<()> {
     check_length("inner dimension", right.rows, left.columns)?;
     check_length(
         "product",
@@ -68,12 +92,12 @@ pub(crate) fn multiply<T: Float>(
     let mut done = 0;
     loop {
         let panel = (depth - done).min(PANEL);
-        let read = done > 0;
+        let read = add || done > 0;
         let one = T::from_f64(1.0);
         // SAFETY: both matrices lie inside slices that live as long as they do, with the strides that their
         // constructor checked; the panel's offset is inside them because `done + panel <= depth`, or `panel` is 0 and
-        // nothing is read. `target` holds rows × columns values and is borrowed exclusively; it is read only after
-        // the panel before has written it.
+        // nothing is read. `target` holds rows × columns values and is borrowed exclusively; it is read only
+        // after the panel before has written it, or where the caller promises that it is initialised.
         unsafe {
             gemm::gemm(
                 left.rows,
