@@ -7,6 +7,7 @@
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::dispatch::{Isa, Multiply};
+use crate::gaussian;
 
 /// `f32` or `f64`: what the kernels compute with.
 pub trait Float: Element {}
@@ -43,6 +44,9 @@ pub trait Element:
     /// (2ᵃ, 2ᵇ, eʳ − 1) with a + b = n: two factors, because 2ⁿ alone may overflow where eˣ does not.
     #[doc(hidden)]
     fn exp_parts<I: Isa>(self) -> (Self, Self, Self);
+    /// Coefficients of P and Q in Mills's ratio, see `gaussian`.
+    #[doc(hidden)]
+    const MILLS: [&'static [Self]; 2];
 }
 
 /// eˣ, to 2e-7 (f32) or 5e-16 (f64) of the value; 0 below and infinite above the range of the type.
@@ -61,6 +65,8 @@ pub(crate) fn exp_m1_of_negative<T: Float, I: Isa>(x: T) -> T {
 }
 
 impl Element for f32 {
+    const MILLS: [&'static [Self]; 2] = gaussian::MILLS_F32;
+
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value as Self
@@ -114,6 +120,8 @@ impl Element for f32 {
 }
 
 impl Element for f64 {
+    const MILLS: [&'static [Self]; 2] = gaussian::MILLS_F64;
+
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value

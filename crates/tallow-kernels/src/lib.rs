@@ -11,6 +11,7 @@ mod dispatch;
 mod distances;
 mod error;
 mod float;
+mod gaussian;
 mod linear;
 mod normal;
 mod packed;

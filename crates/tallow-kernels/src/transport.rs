@@ -132,7 +132,7 @@ impl<'a> Search<'a> {
             match (row, column) {
                 (None, None) => return None,
                 (Some(i), column) if column.is_none_or(|j| before(&self.rows[i], &self.columns[j])) => {
-                    self.leave_row(i)
+                    self.leave_row(i);
                 }
                 (_, Some(j)) if self.columns[j].left > crumb => break j,
                 (_, Some(j)) => self.leave_column(j),

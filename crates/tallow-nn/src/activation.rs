@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 use tallow_kernels::Activation;
 
 use crate::dual::Dual;
@@ -62,11 +62,14 @@ pub(crate) fn composed(z: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Relu => z.relu(),
         Activation::Silu => z * sigmoid(z)?,
         Activation::Gelu => gelu(z),
+        // Candle's own has constants of six digits in its gradient.
+        Activation::GeluErf => z * (z * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?,
         // λ = 1.0507… and α = 1.67326… of Klambauer et al. 2017.
         Activation::Selu => z.elu(1.673_263_242_354_377_2)? * 1.050_700_987_355_480_5,
         Activation::Sigmoid => sigmoid(z),
         Activation::Tanh => z.tanh(),
-        _ => Ok(z.clone()),
+        Activation::Identity => Ok(z.clone()),
+        other => bail!("the activation {other:?} has no form by candle's operations"),
     }
 }
 
@@ -89,6 +92,12 @@ fn composed_slope(z: &Tensor, activation: Activation) -> Result<Tensor> {
             let second = tanh.sqr()?.affine(-0.5, 0.5)? * bend;
             tanh.affine(0.5, 0.5)? + second?
         }
+        Activation::GeluErf => {
+            // Φ + z φ
+            let phi = (z * std::f64::consts::FRAC_1_SQRT_2)?.erf()?.affine(0.5, 0.5)?;
+            let density = (z.sqr()? * -0.5)?.exp()? * (2.0 * std::f64::consts::PI).sqrt().recip();
+            phi + (z * density?)?
+        }
         Activation::Selu => {
             let below = z.minimum(0.0)?.exp()? * (1.673_263_242_354_377_2 * 1.050_700_987_355_480_5);
             let above = z.ones_like()? * 1.050_700_987_355_480_5;
@@ -99,7 +108,8 @@ fn composed_slope(z: &Tensor, activation: Activation) -> Result<Tensor> {
             &s * s.affine(-1.0, 1.0)?
         }
         Activation::Tanh => z.tanh()?.sqr()?.affine(-1.0, 1.0),
-        _ => z.ones_like(),
+        Activation::Identity => z.ones_like(),
+        other => bail!("the activation {other:?} has no form by candle's operations"),
     }
 }
 
