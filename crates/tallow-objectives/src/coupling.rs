@@ -8,8 +8,20 @@
 //! it has. Whatever the pairing, the marginals stay, so the flow that is learned still ends in the data; how straight it is
 //! depends on the pairing.
 
+mod cost;
+mod immiscible;
+mod optimal_transport;
+mod sinkhorn;
+
+use candle_core::{Device, Tensor};
 use rand::RngCore;
 use tallow_denoisers::{Batch, Error as DenoiserError, normal_like};
+
+pub use cost::{ConditionCost, ConditionDistance};
+pub use immiscible::ImmiscibleNoise;
+pub use optimal_transport::OptimalTransport;
+pub use sinkhorn::{Draw, Regularization, SinkhornCoupling};
+pub use tallow_kernels::Marginals;
 
 use crate::Result;
 
@@ -41,6 +53,19 @@ impl Coupling for Independent {
         let noise = normal_like(&batch.x0, rng)?;
         Ok(batch.with_source(noise)?)
     }
+}
+
+/// The rows of a tensor in another order.
+fn reordered(tensor: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    Ok(tensor
+        .contiguous()?
+        .index_select(&index(rows, tensor.device())?, 0)?)
+}
+
+fn index(rows: &[usize], device: &Device) -> Result<Tensor> {
+    let count = rows.len();
+    let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+    Ok(Tensor::from_vec(rows, count, device)?)
 }
 
 #[cfg(test)]

@@ -27,6 +27,25 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A coupling that makes its own noise was given a source.
+    #[error(
+        "{coupling} draws the noise itself, and the batch has a source x1 already: pair them by OptimalTransport"
+    )]
+    OwnSource {
+        /// The coupling.
+        coupling: &'static str,
+    },
+    /// Rows that cannot be paired because a value is not a number or infinite.
+    #[error("{what} holds {value}: pairing needs finite values")]
+    NotFinite {
+        /// The tensor.
+        what: String,
+        /// The value.
+        value: f64,
+    },
+    /// A transport problem that has no plan.
+    #[error(transparent)]
+    Kernel(#[from] tallow_kernels::Error),
     /// A level at which a path or prediction is of no use.
     #[error(transparent)]
     Schedule(#[from] tallow_schedules::Error),
