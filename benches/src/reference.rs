@@ -5,6 +5,7 @@
 //! tolerance. What is missing, malformed or unknown is an [`Obstacle`], reported in words. Either is an [`Outcome`].
 
 mod comparison;
+mod couplings;
 mod fields;
 mod file;
 mod grids;
@@ -39,6 +40,7 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("likelihood", |case, file| {
         likelihood::check(case.value(), &file.tables).into()
     }),
+    ("couplings", |case, _| couplings::check(case).into()),
     ("orders", |case, file| {
         orders::check(case.value(), &file.tables).into()
     }),
