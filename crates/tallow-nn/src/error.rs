@@ -106,6 +106,24 @@ pub enum Error {
         /// The device of the input.
         got: Device,
     },
+    /// A label that the table does not have.
+    #[error("{layer} has {count} rows, there is no row {label}: labels are below {count}")]
+    Label {
+        /// The layer.
+        layer: String,
+        /// The label.
+        label: u32,
+        /// Rows of the table.
+        count: usize,
+    },
+    /// Labels of another type.
+    #[error("{layer} takes labels of type U32, got {got:?}: convert them with `to_dtype`")]
+    LabelType {
+        /// The layer.
+        layer: String,
+        /// The type of the labels.
+        got: DType,
+    },
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {

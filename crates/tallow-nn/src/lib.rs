@@ -3,8 +3,10 @@
 
 mod activation;
 mod adamw;
+mod dropout;
 mod dual;
 mod ema;
+mod embedding;
 mod error;
 mod fourier_features;
 mod gradients;
@@ -12,6 +14,7 @@ mod init;
 mod linear;
 mod moments;
 mod parameters;
+mod resample;
 mod scope;
 mod sinusoidal;
 mod slices;
@@ -21,14 +24,17 @@ mod testing;
 
 pub use activation::{activate, activate_dual};
 pub use adamw::{AdamW, AdamWConfig, Decay, Group, MissingGradient};
+pub use dropout::Dropout;
 pub use dual::Dual;
 pub use ema::{Ema, EmaDecay};
+pub use embedding::Embedding;
 pub use error::{Error, Result};
 pub use fourier_features::{FourierFeatures, WaveOrder};
 pub use gradients::{GradientState, clip_grad_norm, gradient_audit, gradient_norm};
 pub use init::Init;
 pub use linear::{Linear, LinearInit};
 pub use parameters::Parameters;
+pub use resample::{AveragePool, Interpolation, Resize};
 pub use scope::{Scope, View};
 pub use sinusoidal::{SinusoidalConfig, SinusoidalEmbedding};
 pub use tallow_kernels::Activation;
