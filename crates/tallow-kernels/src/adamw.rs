@@ -1,12 +1,16 @@
-//! The update of Adam, in place and in one pass over parameters, gradients and moments.
+//! The updates of Adam, AdamW and RAdam, in place and in one pass over parameters, gradients and moments.
 //!
 //! ```text
 //! m ← β₁ m + (1 − β₁) g          v ← β₂ v + (1 − β₂) g²
 //! p ← p (1 − η λ) − η m̂/(√v̂ + ε),   m̂ = m/(1 − β₁ⁿ),  v̂ = v/(1 − β₂ⁿ)       decoupled decay (AdamW)
 //! g ← g + λ p before all of it                                               decay as L2 (Adam)
+//!
+//! p ← p − η r m̂ √(1 − β₂ⁿ)/(√v + ε)   where ρ > 5, else  p ← p − η m̂          rectified (RAdam)
+//! r = √[(ρ − 4)(ρ − 2) ρ∞/((ρ∞ − 4)(ρ∞ − 2) ρ)],   ρ = ρ∞ − 2n β₂ⁿ/(1 − β₂ⁿ),   ρ∞ = 2/(1 − β₂) − 1
 //! ```
 //!
-//! Sources: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.
+//! Sources: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2; Liu et
+//! al. 2020, arXiv:1908.03265, algorithm 2 (with PyTorch's ε and its threshold of 5).
 
 use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::{Error, Result, check_length};
@@ -21,6 +25,16 @@ pub enum Decay {
     Decoupled,
     /// Is added to the gradient (Adam with L2).
     L2,
+}
+
+/// How the early second moment, a mean of few squares, is trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Variance {
+    /// As it is, corrected for its start at 0 (Adam).
+    #[default]
+    Corrected,
+    /// Not at all while few squares count (ρ ≤ 5), later in proportion to its own variance (RAdam).
+    Rectified,
 }
 
 /// One step's constants.
@@ -38,6 +52,8 @@ pub struct AdamStep {
     pub weight_decay: f64,
     /// Where λ enters.
     pub decay: Decay,
+    /// How the second moment is trusted.
+    pub variance: Variance,
     /// n: 1 for the first step.
     pub step: u64,
     /// Every gradient is multiplied by this first: 1, or what clipping to a norm asks for.
@@ -85,25 +101,67 @@ impl AdamStep {
                 allowed: "1 for the first step",
             });
         }
-        // 1 − βⁿ, exact also where βⁿ is near 1, and for any n that a u64 can hold.
-        let missing = |beta: f64| -(self.step as f64 * beta.ln()).exp_m1();
         let (shrink, l2) = match self.decay {
             Decay::Decoupled => (1.0 - self.learning_rate * self.weight_decay, 0.0),
             Decay::L2 => (1.0, self.weight_decay),
         };
+        let divisor = self.divisor();
         Ok(Factors {
             beta1: T::from_f64(self.beta1),
             rest1: T::from_f64(1.0 - self.beta1),
             beta2: T::from_f64(self.beta2),
             rest2: T::from_f64(1.0 - self.beta2),
-            rate: T::from_f64(self.learning_rate / missing(self.beta1)),
-            root: T::from_f64(1.0 / missing(self.beta2).sqrt()),
-            epsilon: T::from_f64(self.epsilon),
+            rate: T::from_f64(self.learning_rate / missing(self.beta1, self.step)),
+            root: T::from_f64(divisor.of_root),
+            epsilon: T::from_f64(divisor.plus),
             shrink: T::from_f64(shrink),
             l2: T::from_f64(l2),
             scale: T::from_f64(self.gradient_scale),
         })
     }
+
+    /// What m̂ is divided by: `of_root` √v + `plus`.
+    #[must_use]
+    pub fn divisor(&self) -> Divisor {
+        let missing = missing(self.beta2, self.step);
+        let root = missing.sqrt();
+        match self.variance {
+            Variance::Corrected => Divisor {
+                of_root: 1.0 / root,
+                plus: self.epsilon,
+            },
+            Variance::Rectified => {
+                let limit = 2.0 / (1.0 - self.beta2) - 1.0;
+                let rho = limit - 2.0 * self.step as f64 * (1.0 - missing) / missing;
+                if rho <= 5.0 {
+                    return Divisor {
+                        of_root: 0.0,
+                        plus: 1.0,
+                    };
+                }
+                let trust =
+                    ((rho - 4.0) * (rho - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * rho)).sqrt();
+                Divisor {
+                    of_root: 1.0 / (root * trust),
+                    plus: self.epsilon / (root * trust),
+                }
+            }
+        }
+    }
+}
+
+/// 1 − βⁿ, exact also where βⁿ is near 1, and for any n that a u64 can hold.
+fn missing(beta: f64, step: u64) -> f64 {
+    -(step as f64 * beta.ln()).exp_m1()
+}
+
+/// What a step of Adam's family divides the corrected first moment by: `of_root` √v + `plus`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Divisor {
+    /// The factor on √v; 0 where the second moment is not trusted.
+    pub of_root: f64,
+    /// The summand: ε, in the units of the corrected root.
+    pub plus: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -155,6 +213,7 @@ mod tests {
             epsilon: 1e-8,
             weight_decay: 0.05,
             decay,
+            variance: Variance::Corrected,
             step: n,
             gradient_scale: 1.0,
         }
@@ -231,6 +290,34 @@ mod tests {
             assert_eq!((p[i].to_bits(), m[i], v[i]), (p1[0].to_bits(), m1[0], v1[0]));
             assert!(p[i].is_finite());
         }
+    }
+
+    #[test]
+    fn a_rectified_step_is_momentum_at_first_and_adam_in_the_end() {
+        let rectified = |n| AdamStep {
+            variance: Variance::Rectified,
+            epsilon: 0.0,
+            weight_decay: 0.0,
+            ..step(n, Decay::L2)
+        };
+        // ρ(5) = 4.97 and ρ(6) = 5.96 with β₂ = 0.99: the steps 1 to 5 do not look at v.
+        for n in 1..=5 {
+            let (mut p, mut m, mut v) = ([0.0f64], [0.0], [7.0]);
+            rectified(n).apply(&mut p, &[3.0], &mut m, &mut v).unwrap();
+            assert!(
+                (p[0] + 0.1 * 0.3 / (1.0 - 0.9f64.powi(n as i32))).abs() < 1e-15,
+                "{n}"
+            );
+        }
+        assert!(rectified(6).divisor().of_root > 0.0);
+        let (late, adam) = (rectified(100_000).divisor(), step(100_000, Decay::L2).divisor());
+        assert!((late.of_root - adam.of_root).abs() < 1e-9);
+        // √v + ε as a whole is corrected and trusted.
+        let with = AdamStep {
+            epsilon: 0.5,
+            ..rectified(20)
+        };
+        assert!((with.divisor().plus / with.divisor().of_root - 0.5).abs() < 1e-15);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var, bail};
 
 use crate::error::{Error, Result};
-use crate::moments::InStorage;
+use crate::memory::InStorage;
 use crate::parameters::{Parameters, check_same};
 use crate::scope::View;
 use crate::slices::{Element, kernels_take, values};

@@ -1,5 +1,7 @@
 //! What can go wrong when layers are built, called, trained or read from files.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Shape};
@@ -61,8 +63,13 @@ pub enum Error {
         names: Vec<String>,
     },
     /// Some gradient is infinite or not a number.
-    #[error("the norm of the gradients is {norm}: lower the learning rate, or audit the gradients by name")]
+    #[error(
+        "the gradient of {} is not finite (norm {norm}): lower the learning rate, clip, or audit the gradients of the first step",
+        if names.is_empty() { "the sum".to_string() } else { names.join(", ") }
+    )]
     NonFiniteGradients {
+        /// The parameters at fault; none if only the sum over all of them overflows.
+        names: Vec<String>,
         /// The norm found.
         norm: f64,
     },
@@ -150,6 +157,24 @@ pub enum Error {
 
 /// The result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// `name` is not in the map; its neighbours in the alphabet are.
+    pub(crate) fn unknown<V>(name: &str, known: &BTreeMap<String, V>) -> Self {
+        let before = known.range::<str, _>((Bound::Unbounded, Bound::Excluded(name)));
+        let after = known.range::<str, _>((Bound::Excluded(name), Bound::Unbounded));
+        let near = before.rev().take(1).chain(after.take(1));
+        let near: Vec<_> = near.map(|(name, _)| name.as_str()).collect();
+        Self::Unknown {
+            name: name.to_string(),
+            near: if near.is_empty() {
+                "none, there are no parameters".to_string()
+            } else {
+                near.join(", ")
+            },
+        }
+    }
+}
 
 impl From<Error> for candle_core::Error {
     fn from(error: Error) -> Self {

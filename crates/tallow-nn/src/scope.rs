@@ -4,7 +4,6 @@
 //! parameters; built from [`View::scope`] it reads those that exist, so the same code gives the model that samples.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use candle_core::{DType, Device, Shape, Tensor};
 
@@ -132,28 +131,7 @@ impl View {
 
     fn find(&self, name: &str, wanted: &Shape) -> Result<Tensor> {
         let Some(tensor) = self.tensors.get(name) else {
-            let before = self
-                .tensors
-                .range::<str, _>((Bound::Unbounded, Bound::Excluded(name)))
-                .next_back();
-            let after = self
-                .tensors
-                .range::<str, _>((Bound::Excluded(name), Bound::Unbounded))
-                .next();
-            let near: Vec<_> = before
-                .into_iter()
-                .chain(after)
-                .map(|(name, _)| name.as_str())
-                .collect();
-            let near = if near.is_empty() {
-                "none, the view is empty".to_string()
-            } else {
-                near.join(", ")
-            };
-            return Err(Error::Unknown {
-                name: name.to_string(),
-                near,
-            });
+            return Err(Error::unknown(name, &self.tensors));
         };
         if tensor.shape() != wanted {
             let got = tensor.shape().clone();

@@ -35,7 +35,7 @@ pub mod prelude {
     #[cfg(feature = "models")]
     pub use tallow_models::{Mlp, MlpConfig};
     #[cfg(feature = "nn")]
-    pub use tallow_nn::{AdamW, AdamWConfig, Ema, EmaDecay, Parameters};
+    pub use tallow_nn::{AdamW, AdamWConfig, Ema, EmaDecay, Optimizer, Parameters};
     #[cfg(feature = "objectives")]
     pub use tallow_objectives::{Objective, Regression, TimeSampling};
     pub use tallow_schedules::{NoiseLevel, Prediction, RectifiedFlow, Schedule, Table, TimeGrid, VpLinear};
