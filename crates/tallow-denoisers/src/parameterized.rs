@@ -212,6 +212,22 @@ impl Parameterization {
         at: Levels<'_>,
         condition: &Condition,
     ) -> Result<Tensor> {
+        self.call_with(network, x, at, condition, None)
+    }
+
+    /// [`call`](Self::call) for a network that is told its own last estimate of the data, shaped like `x`.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call), and when the estimate is not shaped like `x`.
+    pub fn call_with(
+        &self,
+        network: &dyn Network,
+        x: &Tensor,
+        at: Levels<'_>,
+        condition: &Condition,
+        self_condition: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let rows = x
             .dims()
             .first()
@@ -226,7 +242,11 @@ impl Parameterization {
             InputScale::Unit => x.clone(),
             scale => mix(x, x, at, |level| (scale.of(level), 0.0))?,
         };
-        Ok(network.forward(&Call::new(&scaled, &times, condition)?)?)
+        let mut call = Call::new(&scaled, &times, condition)?;
+        if let Some(told) = self_condition {
+            call = call.with_self_condition(told)?;
+        }
+        Ok(network.forward(&call)?)
     }
 
     /// Splits an output into the prediction and the variance range, if there is one; checks the shape against `x`.

@@ -46,6 +46,48 @@ pub enum Error {
     /// A transport problem that has no plan.
     #[error(transparent)]
     Kernel(#[from] tallow_kernels::Error),
+    /// A sampling that has probabilities, asked for a density.
+    #[error("{sampling} has no density: it visits its steps alone")]
+    NoDensity {
+        /// What was asked.
+        sampling: &'static str,
+    },
+    /// A target or weight that is infinite, or not a number, at a level.
+    #[error("{what} is not finite at t = {t}: keep to times where it is with TimeSampling::within")]
+    Unbounded {
+        /// What is infinite.
+        what: &'static str,
+        /// The time.
+        t: f64,
+    },
+    /// Data without a dimension behind the channels where one is needed.
+    #[error(
+        "{what} needs data of shape (rows, channels, …), with at least one dimension behind the channels, got {shape:?}"
+    )]
+    NoPixels {
+        /// Who needs it.
+        what: &'static str,
+        /// The shape there is.
+        shape: candle_core::Shape,
+    },
+    /// Labels that are no integers.
+    #[error(
+        "labels must be of an integer type, got {dtype:?}: convert them, or wait with one-hot vectors until the network"
+    )]
+    Labels {
+        /// The type they have.
+        dtype: candle_core::DType,
+    },
+    /// A prediction that an objective cannot train.
+    #[error("{what} trains {allowed} prediction, got {prediction:?}: use a parameterization of that")]
+    Prediction {
+        /// The objective or option.
+        what: &'static str,
+        /// What it can train.
+        allowed: &'static str,
+        /// What it was given.
+        prediction: tallow_schedules::Prediction,
+    },
     /// A level at which a path or prediction is of no use.
     #[error(transparent)]
     Schedule(#[from] tallow_schedules::Error),

@@ -1,9 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod bridge;
 pub mod coupling;
 mod error;
+pub mod label_dropout;
+mod normal;
+pub mod offset_noise;
+pub mod penalty;
 pub mod regression;
+pub mod score_matching;
+pub mod self_conditioning;
 pub mod time_sampling;
 
 use std::collections::BTreeMap;
@@ -13,9 +20,14 @@ use rand::RngCore;
 use tallow_denoisers::{Batch, Network};
 use tallow_schedules::NoiseLevel;
 
+pub use bridge::Bridge;
 pub use coupling::{Coupling, Independent};
 pub use error::{Error, Result};
+pub use label_dropout::LabelDropout;
+pub use offset_noise::OffsetNoise;
+pub use penalty::Penalty;
 pub use regression::Regression;
+pub use self_conditioning::SelfConditioning;
 pub use time_sampling::TimeSampling;
 
 /// What a network is trained to make small.
@@ -48,19 +60,13 @@ pub trait Objective: std::fmt::Debug + Send + Sync {
         Ok(BTreeMap::new())
     }
 
-    /// Takes up a [`state`](Self::state) again; the objective is as it was, or unchanged where there is an error.
+    /// Takes up a [`state`](Self::state) again; the objective is as it was then, or unchanged where there is an error.
     ///
     /// # Errors
     ///
     /// When the state is not one of an objective like this.
     fn restore(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
-        match state.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(Error::State {
-                name: name.clone(),
-                problem: "is not of this objective, which keeps no state".to_owned(),
-            }),
-        }
+        no_state(state)
     }
 }
 
@@ -74,4 +80,15 @@ pub struct Loss {
     pub per_row: Tensor,
     /// The level at which each row was asked: loss-aware time sampling needs it.
     pub levels: Vec<NoiseLevel>,
+}
+
+/// Refuses a state where none is kept.
+fn no_state(state: &BTreeMap<String, Tensor>) -> Result<()> {
+    match state.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(Error::State {
+            name: name.clone(),
+            problem: "is not of this objective, which keeps no state".to_owned(),
+        }),
+    }
 }

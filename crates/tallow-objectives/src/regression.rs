@@ -4,22 +4,28 @@
 //! x_t = α x_0 + σ ε        f ≈ a x_0 + b ε        loss = mean over rows of w(t) · mean |f_θ(x_t, t) − (a x_0 + b ε)|²
 //! ```
 //!
+//! On a [bridge](crate::bridge) there is a third term, and the target is the velocity. The square may be another
+//! [penalty](crate::penalty).
+//!
 //! The pair (a, b) is the prediction's (`tallow_schedules::Prediction`). A weighting is defined on the error of x̂_0; an
 //! error of the output moves x̂_0 by the prediction's gain, so on the output it is w · gain². That makes min-SNR right for
-//! noise, v and data alike.
+//! noise, v and data alike. Other penalties weigh likewise: w times the penalty of an error that is gain times as large.
 //!
 //! Source: Kingma & Gao 2023, arXiv:2303.00848 (all of them are this regression with different weights).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{D, Device, Tensor};
 use rand::RngCore;
 use tallow_denoisers::{
-    Batch, Error as DenoiserError, Levels, Network, Parameterization, check_like, mix, normal_like,
+    Batch, Condition, Error as DenoiserError, Levels, Network, Parameterization, Prediction, check_like, mix,
+    normal_like,
 };
 use tallow_schedules::{NoiseLevel, Schedule, Weighting};
 
-use crate::{Loss, Objective, Result, TimeSampling};
+use crate::time_sampling::Drawn;
+use crate::{Bridge, Error, Loss, Objective, Penalty, Result, SelfConditioning, TimeSampling};
 
 /// Regression of a network on what its parameterization asks for.
 #[derive(Clone, Debug)]
@@ -28,6 +34,9 @@ pub struct Regression {
     parameterization: Parameterization,
     times: TimeSampling,
     weighting: Option<Weighting>,
+    penalty: Penalty,
+    bridge: Option<Bridge>,
+    self_conditioning: Option<SelfConditioning>,
 }
 
 impl Regression {
@@ -40,6 +49,9 @@ impl Regression {
             parameterization,
             times: TimeSampling::uniform(),
             weighting: None,
+            penalty: Penalty::Squared,
+            bridge: None,
+            self_conditioning: None,
         }
     }
 
@@ -61,6 +73,44 @@ impl Regression {
         Ok(self)
     }
 
+    /// The same with another penalty for the error.
+    ///
+    /// # Errors
+    ///
+    /// When a parameter of the penalty is out of its range.
+    pub fn with_penalty(mut self, penalty: Penalty) -> Result<Self> {
+        penalty.check()?;
+        self.penalty = penalty;
+        Ok(self)
+    }
+
+    /// The same on bridges between the data and the source.
+    ///
+    /// # Errors
+    ///
+    /// When the bridge's σ is negative or not finite, or the network predicts anything but velocity: with a third term, x_t
+    /// and the output do not tell the data.
+    pub fn with_bridge(mut self, bridge: Bridge) -> Result<Self> {
+        bridge.check()?;
+        let prediction = self.parameterization.prediction;
+        if prediction != Prediction::Velocity {
+            return Err(Error::Prediction {
+                what: "a bridge",
+                allowed: "velocity",
+                prediction,
+            });
+        }
+        self.bridge = Some(bridge);
+        Ok(self)
+    }
+
+    /// The same for a network that is told its own estimate.
+    #[must_use]
+    pub fn with_self_conditioning(mut self, self_conditioning: SelfConditioning) -> Self {
+        self.self_conditioning = Some(self_conditioning);
+        self
+    }
+
     /// The path.
     #[must_use]
     pub fn schedule(&self) -> &Arc<dyn Schedule> {
@@ -79,6 +129,88 @@ impl Regression {
             weighting.weight(at) * self.parameterization.prediction.gain(at).powi(2)
         })
     }
+
+    /// x_t and the target of each row.
+    fn pose(
+        &self,
+        x0: &Tensor,
+        source: &Tensor,
+        levels: &[NoiseLevel],
+        rng: &mut dyn RngCore,
+    ) -> Result<(Tensor, Tensor)> {
+        if let Some(bridge) = self.bridge {
+            let z = normal_like(x0, rng)?;
+            let crossing = bridge.cross([x0, source, &z], levels, self.schedule.t_max())?;
+            return Ok((crossing.x, crossing.velocity));
+        }
+        let (at, prediction) = (Levels::PerRow(levels), self.parameterization.prediction);
+        let bounded = |level: &NoiseLevel| {
+            let (a, b) = prediction.target(*level);
+            a.is_finite() && b.is_finite()
+        };
+        if let Some(level) = levels.iter().find(|level| !bounded(level)) {
+            return Err(Error::Unbounded {
+                what: "the target of the prediction",
+                t: level.t,
+            });
+        }
+        let x_t = mix(x0, source, at, |level| (level.alpha, level.sigma))?;
+        Ok((x_t, mix(x0, source, at, |level| prediction.target(level))?))
+    }
+
+    /// What the network makes of x_t.
+    fn output(
+        &self,
+        network: &dyn Network,
+        x_t: &Tensor,
+        at: Levels<'_>,
+        condition: &Condition,
+        rng: &mut dyn RngCore,
+    ) -> Result<Tensor> {
+        let parameterization = &self.parameterization;
+        let told = match self.self_conditioning {
+            None => None,
+            Some(telling) => Some(telling.told(parameterization, network, x_t, at, condition, rng)?),
+        };
+        let output = parameterization.call_with(network, x_t, at, condition, told.as_ref())?;
+        Ok(parameterization.split(&output, x_t)?.0)
+    }
+
+    /// The loss of each row, (B,), weighted by its level.
+    fn per_row(&self, output: &Tensor, target: &Tensor, levels: &[NoiseLevel]) -> Result<Tensor> {
+        let weights: Vec<f64> = levels.iter().map(|level| self.weight(*level)).collect();
+        if let Some((_, level)) = weights.iter().zip(levels).find(|(weight, _)| !weight.is_finite()) {
+            return Err(Error::Unbounded {
+                what: "the weight of the loss",
+                t: level.t,
+            });
+        }
+        if self.penalty == Penalty::Squared {
+            let error = (output - target)?.sqr()?.flatten_from(1)?.mean(D::Minus1)?;
+            let weights = rows_like(&weights, &error)?;
+            return Ok((error * weights)?);
+        }
+        let (gains, weights): (Vec<_>, Vec<_>) = match self.weighting {
+            None => (vec![1.0; levels.len()], weights),
+            Some(weighting) => levels
+                .iter()
+                .map(|level| {
+                    (
+                        self.parameterization.prediction.gain(*level),
+                        weighting.weight(*level),
+                    )
+                })
+                .unzip(),
+        };
+        self.penalty.weighted_rows(&(output - target)?, &gains, &weights)
+    }
+}
+
+/// One number a row, (B,), with the type and on the device of `like`.
+fn rows_like(values: &[f64], like: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::new(values, &Device::Cpu)?
+        .to_dtype(like.dtype())?
+        .to_device(like.device())?)
 }
 
 impl Objective for Regression {
@@ -87,195 +219,40 @@ impl Objective for Regression {
         if rows == 0 {
             return Err(DenoiserError::EmptyBatch { what: "a loss" }.into());
         }
-        let x0 = &batch.x0;
         let source = match &batch.x1 {
             Some(x1) => x1.clone(),
-            None => normal_like(x0, rng)?,
+            None => normal_like(&batch.x0, rng)?,
         };
-        let levels = self.times.draw(self.schedule.as_ref(), rows, rng)?;
-        let at = Levels::PerRow(&levels);
-
-        let prediction = self.parameterization.prediction;
-        let x_t = mix(x0, &source, at, |level| (level.alpha, level.sigma))?;
-        let target = mix(x0, &source, at, |level| prediction.target(level))?;
-        let output = self.parameterization.call(network, &x_t, at, &batch.condition)?;
-        let (output, _) = self.parameterization.split(&output, &x_t)?;
+        let Drawn { levels, importance } = self.times.draw(self.schedule.as_ref(), rows, rng)?;
+        let (x_t, target) = self.pose(&batch.x0, &source, &levels, rng)?;
+        let output = self.output(network, &x_t, Levels::PerRow(&levels), &batch.condition, rng)?;
         check_like("the network's output", &output, &target)?;
 
-        let error = (output - target)?.sqr()?.flatten_from(1)?.mean(D::Minus1)?;
-        let weights: Vec<f64> = levels.iter().map(|level| self.weight(*level)).collect();
-        let weights = Tensor::new(weights, &Device::Cpu)?
-            .to_dtype(error.dtype())?
-            .to_device(error.device())?;
-        let per_row = (error * weights)?;
+        let per_row = self.per_row(&output, &target, &levels)?;
+        let mean = match importance {
+            None => per_row.mean_all()?,
+            Some(importance) => (&per_row * rows_like(&importance, &per_row)?)?.mean_all()?,
+        };
         Ok(Loss {
-            mean: per_row.mean_all()?,
+            mean,
             per_row: per_row.detach(),
             levels,
         })
     }
+
+    fn observe(&self, loss: &Loss) -> Result<()> {
+        self.times.observe(self.schedule.as_ref(), loss)
+    }
+
+    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.times.state()
+    }
+
+    fn restore(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        self.times.restore(state)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::DType;
-    use tallow_denoisers::{Condition, Denoiser, ExactGaussian, Prediction, Seeded, network};
-    use tallow_schedules::{RectifiedFlow, Trigonometric};
-
-    use super::*;
-
-    const MEAN: f64 = 0.7;
-    const STD: f64 = 0.3;
-
-    fn data(rows: usize) -> Batch {
-        let like = Tensor::zeros((rows, 2), DType::F64, &Device::Cpu).unwrap();
-        Batch::new(
-            normal_like(&like, &mut Seeded::new(5))
-                .unwrap()
-                .affine(STD, MEAN)
-                .unwrap(),
-        )
-    }
-
-    fn paths() -> [Arc<dyn Schedule>; 2] {
-        [Arc::new(RectifiedFlow::default()), Arc::new(Trigonometric)]
-    }
-
-    /// The exact network of a parameterization that is told t itself, its output times `scale`.
-    fn exact(schedule: Arc<dyn Schedule>, prediction: Prediction, scale: f64) -> impl Network {
-        let model = ExactGaussian::new(vec![MEAN; 2], vec![STD; 2]).unwrap();
-        network(move |call| {
-            let levels: Vec<_> = call.times.iter().map(|t| schedule.level(*t)).collect();
-            let at = Levels::PerRow(&levels);
-            let estimate = model.estimate(call.x, at)?;
-            let output = mix(&estimate.x0()?, &estimate.noise()?, at, |level| {
-                prediction.target(level)
-            })?;
-            output * scale
-        })
-    }
-
-    const PREDICTIONS: [Prediction; 5] = [
-        Prediction::Data,
-        Prediction::Noise,
-        Prediction::Velocity,
-        Prediction::V,
-        Prediction::Edm { sigma_data: STD },
-    ];
-
-    /// Irreducible: the output's variance given x_t is (αb − σa)² s²/S², S² = α²s² + σ².
-    #[test]
-    fn the_exact_network_reaches_the_floor_and_no_other_does() {
-        let batch = data(20_000);
-        for path in paths() {
-            for prediction in PREDICTIONS {
-                let times = TimeSampling::uniform().within(0.05, 0.95).unwrap();
-                let objective =
-                    Regression::new(path.clone(), Parameterization::new(prediction)).with_times(times);
-                let run = |scale: f64| {
-                    let network = exact(path.clone(), prediction, scale);
-                    let loss = objective.loss(&network, &batch, &mut Seeded::new(1)).unwrap();
-                    let rows = loss.per_row.to_vec1::<f64>().unwrap();
-                    let excess: Vec<f64> = rows
-                        .iter()
-                        .zip(&loss.levels)
-                        .map(|(row, level)| {
-                            let (a, b) = prediction.target(*level);
-                            let total = (level.alpha * STD).powi(2) + level.sigma.powi(2);
-                            row - (level.alpha * b - level.sigma * a).powi(2) * STD * STD / total
-                        })
-                        .collect();
-                    let n = excess.len() as f64;
-                    let mean = excess.iter().sum::<f64>() / n;
-                    let variance = excess.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / n;
-                    (mean, 6.1 * (variance / n).sqrt())
-                };
-                let (mean, bound) = run(1.0);
-                assert!(mean.abs() < bound, "{prediction:?}: {mean} past {bound}");
-                let (mean, bound) = run(1.4);
-                assert!(
-                    mean > bound,
-                    "{prediction:?}: a wrong network must lie above the floor, {mean} {bound}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn one_weighting_of_the_data_error_is_one_loss_for_every_prediction() {
-        let batch = data(64);
-        let path: Arc<dyn Schedule> = Arc::new(Trigonometric);
-        let losses: Vec<f64> = PREDICTIONS
-            .into_iter()
-            .map(|prediction| {
-                let times = TimeSampling::uniform().within(0.05, 0.95).unwrap();
-                let objective = Regression::new(path.clone(), Parameterization::new(prediction))
-                    .with_times(times)
-                    .with_weighting(Weighting::MinSnr { gamma: 5.0 })
-                    .unwrap();
-                // The same wrong belief in five forms: the data shifted by a constant, the noise to match.
-                let wrong = {
-                    let path = path.clone();
-                    network(move |call| {
-                        let levels: Vec<_> = call.times.iter().map(|t| path.level(*t)).collect();
-                        let at = Levels::PerRow(&levels);
-                        let x0 = (call.x * 0.0)?.affine(1.0, MEAN)?;
-                        let noise = mix(call.x, &x0, at, |l| (1.0 / l.sigma, -l.alpha / l.sigma))?;
-                        Ok(mix(&x0, &noise, at, |level| prediction.target(level))?)
-                    })
-                };
-                objective
-                    .loss(&wrong, &batch, &mut Seeded::new(1))
-                    .unwrap()
-                    .mean
-                    .to_scalar::<f64>()
-                    .unwrap()
-            })
-            .collect();
-        for loss in &losses {
-            assert!((loss / losses[0] - 1.0).abs() < 1e-10, "{losses:?}");
-        }
-    }
-
-    #[test]
-    fn labels_reach_the_network() {
-        let labels = Tensor::new(&[3u32, 1], &Device::Cpu).unwrap();
-        let batch = data(2).with_condition(Condition::labels(labels)).unwrap();
-        let network = network(|call| {
-            assert_eq!(call.condition.tensor("labels").unwrap().to_vec1::<u32>()?, [3, 1]);
-            Ok(call.x.clone())
-        });
-        let objective = Regression::new(paths()[0].clone(), Parameterization::flow_matching());
-        objective.loss(&network, &batch, &mut Seeded::new(0)).unwrap();
-    }
-
-    #[test]
-    fn a_second_data_set_takes_the_place_of_the_noise() {
-        let x1 = Tensor::full(2.0, (3, 2), &Device::Cpu).unwrap();
-        let batch = data(3).with_source(x1.clone()).unwrap();
-        // Velocity is x1 − x0 on this path, whatever t is.
-        let truth = (x1 - &batch.x0).unwrap();
-        let objective = Regression::new(paths()[0].clone(), Parameterization::flow_matching());
-        let network = network(move |_| Ok(truth.clone()));
-        let loss = objective.loss(&network, &batch, &mut Seeded::new(0)).unwrap();
-        assert!(loss.mean.to_scalar::<f64>().unwrap() < 1e-24);
-    }
-
-    #[test]
-    fn an_empty_batch_and_a_wrong_shape_are_refused() {
-        let objective = Regression::new(paths()[0].clone(), Parameterization::flow_matching());
-        let empty = Batch::new(Tensor::zeros((0, 2), DType::F64, &Device::Cpu).unwrap());
-        let same = network(|call| Ok(call.x.clone()));
-        let error = objective
-            .loss(&same, &empty, &mut Seeded::new(0))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("empty batch"), "{error}");
-        let narrow = network(|call| call.x.narrow(1, 0, 1));
-        let error = objective
-            .loss(&narrow, &data(3), &mut Seeded::new(0))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("[3, 1]") && error.contains("[3, 2]"), "{error}");
-    }
-}
+#[path = "regression_tests.rs"]
+mod tests;

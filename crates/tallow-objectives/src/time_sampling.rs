@@ -1,26 +1,80 @@
 //! At which times a network is trained.
+//!
+//! ```text
+//! u uniform in [0, 1), independent or one in each stratum        t = quantile(u)
+//! ```
+//!
+//! | sampling | where its times are dense |
+//! |---|---|
+//! | [`uniform`](TimeSampling::uniform), [`stratified`](TimeSampling::stratified) | nowhere |
+//! | [`logit_normal`](TimeSampling::logit_normal) | in the middle; nothing at the ends |
+//! | [`mode`](TimeSampling::mode) | in the middle, the ends kept |
+//! | [`cos_map`](TimeSampling::cos_map) | in the middle: uniform λ-steps of a cosine path |
+//! | [`log_normal_sigma`](TimeSampling::log_normal_sigma) | around a noise level |
+//! | [`steps`](TimeSampling::steps) | at the nodes of a table |
+//! | [`loss_aware`](TimeSampling::loss_aware) | where the loss is large, weighted back |
 
+mod cos_map;
+mod logit_normal;
+mod loss_aware;
+mod mode;
+mod strata;
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
 use rand::RngCore;
 use tallow_denoisers::{normals, uniforms};
 use tallow_schedules::{NoiseLevel, Schedule};
 
-use crate::{Error, Result};
+pub use loss_aware::LossAware;
+
+use crate::{Error, Loss, Result, normal};
 
 /// A distribution of training times over an interval of a path.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct TimeSampling {
     density: Density,
+    spread: Spread,
     interval: Option<(f64, f64)>,
 }
 
+/// The levels of a batch.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// Each row's.
+    pub levels: Vec<NoiseLevel>,
+    /// By how much each row counts for having been drawn more or less often than uniformly; 1 for all where absent.
+    pub importance: Option<Vec<f64>>,
+}
+
 /// The density of a [`TimeSampling`] over its interval, before it is moved there.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 enum Density {
     Uniform,
-    Stratified,
     LogitNormal { mean: f64, std: f64 },
+    Mode { scale: f64 },
+    CosMap,
     LogNormalSigma { mean: f64, std: f64 },
     Steps { count: usize },
+    LossAware(LossAware),
+}
+
+/// How the rows of a batch share the density.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Spread {
+    Independent,
+    Stratified,
+}
+
+impl From<Density> for TimeSampling {
+    fn from(density: Density) -> Self {
+        Self {
+            density,
+            spread: Spread::Independent,
+            interval: None,
+        }
+    }
 }
 
 impl TimeSampling {
@@ -29,16 +83,17 @@ impl TimeSampling {
     pub const fn uniform() -> Self {
         Self {
             density: Density::Uniform,
+            spread: Spread::Independent,
             interval: None,
         }
     }
 
-    /// One time in each of B equal strata, in a random order of rows: uniform, with a smaller variance of the loss
-    /// (Kingma et al. 2021, arXiv:2107.00630, section I.1).
+    /// Uniform, one time in each of B equal strata: [`uniform`](Self::uniform) [`in_strata`](Self::in_strata).
     #[must_use]
     pub const fn stratified() -> Self {
         Self {
-            density: Density::Stratified,
+            density: Density::Uniform,
+            spread: Spread::Stratified,
             interval: None,
         }
     }
@@ -49,11 +104,26 @@ impl TimeSampling {
     ///
     /// When `mean` is not finite, or `std` not positive and finite.
     pub fn logit_normal(mean: f64, std: f64) -> Result<Self> {
-        check("TimeSampling::logit_normal", mean, std)?;
-        Ok(Self {
-            density: Density::LogitNormal { mean, std },
-            interval: None,
-        })
+        check_normal("TimeSampling::logit_normal", mean, std)?;
+        Ok(Density::LogitNormal { mean, std }.into())
+    }
+
+    /// t = 1 − u − s(cos²(πu/2) − 1 + u), u uniform, over the path: more in the middle for s > 0, more at the ends for
+    /// s < 0; 1.29 in the paper (Esser et al. 2024, arXiv:2403.03206, Eq. 20).
+    ///
+    /// # Errors
+    ///
+    /// When the scale s is outside [−1, 2/(π − 2)], where t would not fall with u.
+    pub fn mode(scale: f64) -> Result<Self> {
+        mode::check(scale)?;
+        Ok(Density::Mode { scale }.into())
+    }
+
+    /// t = 1 − 1/(tan(πu/2) + 1), u uniform, over the path: the log-signal-to-noise ratios of a cosine path, on a straight
+    /// one (Esser et al. 2024, arXiv:2403.03206, Eq. 21).
+    #[must_use]
+    pub fn cos_map() -> Self {
+        Density::CosMap.into()
     }
 
     /// ln(σ/α) ~ N(mean, std²), cut to the path: EDM's, with −1.2 and 1.2 (Karras et al. 2022, arXiv:2206.00364, Table 1).
@@ -62,11 +132,8 @@ impl TimeSampling {
     ///
     /// When `mean` is not finite, or `std` not positive and finite.
     pub fn log_normal_sigma(mean: f64, std: f64) -> Result<Self> {
-        check("TimeSampling::log_normal_sigma", mean, std)?;
-        Ok(Self {
-            density: Density::LogNormalSigma { mean, std },
-            interval: None,
-        })
+        check_normal("TimeSampling::log_normal_sigma", mean, std)?;
+        Ok(Density::LogNormalSigma { mean, std }.into())
     }
 
     /// The nodes (n + 1)/count of a table, n = 0 … count − 1, each as likely: DDPM's.
@@ -75,32 +142,41 @@ impl TimeSampling {
     ///
     /// When `count` is 0.
     pub fn steps(count: usize) -> Result<Self> {
-        if count == 0 {
-            let (name, allowed) = ("count", "at least 1");
-            return Err(Error::Parameter {
-                owner: "TimeSampling::steps",
-                name,
-                value: 0.0,
-                allowed,
-            });
-        }
-        Ok(Self {
-            density: Density::Steps { count },
-            interval: None,
-        })
+        check_steps("TimeSampling::steps", count)?;
+        Ok(Density::Steps { count }.into())
+    }
+
+    /// The nodes of a table, likelier where the loss is larger; what the objective [observes](crate::Objective::observe)
+    /// decides.
+    #[must_use]
+    pub fn loss_aware(sampling: LossAware) -> Self {
+        Density::LossAware(sampling).into()
+    }
+
+    /// The same with one row in each of B strata of equal probability, in a random order of rows: each row's time is
+    /// distributed as before, the mean of a batch varies less (Kingma et al. 2021, arXiv:2107.00630, section I.1).
+    #[must_use]
+    pub fn in_strata(mut self) -> Self {
+        self.spread = Spread::Stratified;
+        self
     }
 
     /// The same squeezed into `[t_min, t_max]` of the path; for table steps and log-normal σ, cut to it.
     ///
     /// # Errors
     ///
-    /// When the interval is empty, negative or not finite.
+    /// When the interval is empty, negative or not finite, or the sampling is loss-aware, which has the nodes of its table.
     pub fn within(mut self, t_min: f64, t_max: f64) -> Result<Self> {
-        if !(t_min >= 0.0 && t_min < t_max && t_max.is_finite()) {
-            let (name, allowed) = ("t_max", "above t_min, t_min at least 0, both finite");
+        let sound = t_min >= 0.0 && t_min < t_max && t_max.is_finite();
+        if !sound || matches!(self.density, Density::LossAware(_)) {
+            let allowed = if sound {
+                "left out for loss-aware sampling, which visits the nodes of its table"
+            } else {
+                "above t_min, t_min at least 0, both finite"
+            };
             return Err(Error::Parameter {
                 owner: "TimeSampling::within",
-                name,
+                name: "t_max",
                 value: t_max,
                 allowed,
             });
@@ -109,17 +185,135 @@ impl TimeSampling {
         Ok(self)
     }
 
-    /// The levels of `count` rows.
+    /// The levels of `count` rows, and how much each counts.
     ///
     /// # Errors
     ///
     /// When the interval reaches past the path's end.
-    pub fn draw(
-        &self,
-        schedule: &dyn Schedule,
-        count: usize,
-        rng: &mut dyn RngCore,
-    ) -> Result<Vec<NoiseLevel>> {
+    pub fn draw(&self, schedule: &dyn Schedule, count: usize, rng: &mut dyn RngCore) -> Result<Drawn> {
+        let interval = self.interval(schedule)?;
+        let mut importance = None;
+        let times: Vec<f64> = match (&self.density, self.spread) {
+            // Normal numbers have a stream of their own: cheaper than a quantile each.
+            (Density::LogitNormal { mean, std }, Spread::Independent) => normals(count, rng)
+                .into_iter()
+                .map(|z| squeeze(interval, logit_normal::logistic(mean + std * z)))
+                .collect(),
+            (Density::LogNormalSigma { mean, std }, Spread::Independent) => normals(count, rng)
+                .into_iter()
+                .map(|z| log_normal_time(schedule, interval, mean + std * z))
+                .collect(),
+            (density, spread) => {
+                let shares = match spread {
+                    Spread::Independent => uniforms(count, rng),
+                    Spread::Stratified => strata::shares(count, rng),
+                };
+                if let Density::LossAware(sampling) = density {
+                    let (times, weights) = sampling.draw(schedule, &shares);
+                    importance = Some(weights);
+                    times
+                } else {
+                    shares
+                        .into_iter()
+                        .map(|u| quantile(density, schedule, interval, u))
+                        .collect()
+                }
+            }
+        };
+        Ok(Drawn {
+            levels: times.into_iter().map(|t| schedule.level(t)).collect(),
+            importance,
+        })
+    }
+
+    /// The time below which the share `u` of all draws lies.
+    ///
+    /// # Errors
+    ///
+    /// When `u` is outside [0, 1], or the interval reaches past the path's end.
+    pub fn quantile(&self, schedule: &dyn Schedule, u: f64) -> Result<f64> {
+        if !(0.0..=1.0).contains(&u) {
+            return Err(Error::Parameter {
+                owner: "TimeSampling::quantile",
+                name: "u",
+                value: u,
+                allowed: "in [0, 1]",
+            });
+        }
+        let interval = self.interval(schedule)?;
+        Ok(match &self.density {
+            Density::LossAware(sampling) => sampling.draw(schedule, &[u]).0.first().copied().unwrap_or(0.0),
+            density => quantile(density, schedule, interval, u),
+        })
+    }
+
+    /// The probability density of a time, per unit of the path's clock; 0 outside of the interval.
+    ///
+    /// What log-normal σ has beyond its interval is put on the interval's ends, and is not part of the density.
+    ///
+    /// # Errors
+    ///
+    /// When the sampling has probabilities instead: table steps, uniform or loss-aware.
+    pub fn density(&self, schedule: &dyn Schedule, t: f64) -> Result<f64> {
+        let (low, high) = self.interval(schedule)?;
+        let share = (t - low) / (high - low);
+        let of_share = match &self.density {
+            Density::Steps { .. } | Density::LossAware(_) => {
+                return Err(Error::NoDensity {
+                    sampling: "a sampling of table steps",
+                });
+            }
+            _ if !(low..=high).contains(&t) => return Ok(0.0),
+            Density::LogNormalSigma { mean, std } => {
+                let level = schedule.level(t);
+                let z = (-level.lambda() - mean) / std;
+                return Ok(normal::density(z) / std * -level.lambda_dot());
+            }
+            Density::Uniform => 1.0,
+            Density::LogitNormal { mean, std } => logit_normal::density(*mean, *std, share),
+            Density::Mode { scale } => mode::density(*scale, share),
+            Density::CosMap => cos_map::density(share),
+        };
+        Ok(of_share / (high - low))
+    }
+
+    /// Learns from a loss: see [`Objective::observe`](crate::Objective::observe).
+    ///
+    /// # Errors
+    ///
+    /// When the sampling is loss-aware and the loss is not finite or not of its table.
+    pub fn observe(&self, schedule: &dyn Schedule, loss: &Loss) -> Result<()> {
+        match &self.density {
+            Density::LossAware(sampling) => sampling.observe(schedule, loss),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a checkpoint keeps: nothing unless the sampling is loss-aware.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor cannot be made.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        match &self.density {
+            Density::LossAware(sampling) => sampling.state(),
+            _ => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Takes up a [`state`](Self::state) again.
+    ///
+    /// # Errors
+    ///
+    /// When the state is not that of a sampling like this.
+    pub fn restore(&self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        match &self.density {
+            Density::LossAware(sampling) => sampling.restore(state),
+            _ => crate::no_state(state),
+        }
+    }
+
+    fn interval(&self, schedule: &dyn Schedule) -> Result<(f64, f64)> {
         let (low, high) = self.interval.unwrap_or((0.0, schedule.t_max()));
         if high > schedule.t_max() {
             return Err(tallow_schedules::Error::Time {
@@ -128,167 +322,68 @@ impl TimeSampling {
             }
             .into());
         }
-        let spread = |share: f64| low + share * (high - low);
-        let times: Vec<f64> = match self.density {
-            Density::Uniform => uniforms(count, rng).into_iter().map(spread).collect(),
-            Density::Stratified => stratified(count, rng).into_iter().map(spread).collect(),
-            Density::LogitNormal { mean, std } => {
-                let logistic = |z: f64| 1.0 / (1.0 + (-(mean + std * z)).exp());
-                normals(count, rng)
-                    .into_iter()
-                    .map(|z| spread(logistic(z)))
-                    .collect()
-            }
-            Density::LogNormalSigma { mean, std } => {
-                let time = |z: f64| schedule.inverse_lambda(-(mean + std * z)).clamp(low, high);
-                normals(count, rng).into_iter().map(time).collect()
-            }
-            Density::Steps { count: steps } => {
-                let node = |u: f64| ((u * steps as f64).floor() + 1.0) / steps as f64 * schedule.t_max();
-                uniforms(count, rng)
-                    .into_iter()
-                    .map(|u| node(u).clamp(low, high))
-                    .collect()
-            }
-        };
-        Ok(times.into_iter().map(|t| schedule.level(t)).collect())
+        Ok((low, high))
     }
 }
 
-/// One number in each of `count` equal parts of [0, 1), in a random order.
-fn stratified(count: usize, rng: &mut dyn RngCore) -> Vec<f64> {
-    let mut shares: Vec<f64> = uniforms(count, rng)
-        .into_iter()
-        .enumerate()
-        .map(|(part, u)| (part as f64 + u) / count as f64)
-        .collect();
-    // Fisher-Yates.
-    for (last, u) in (1..count).rev().zip(uniforms(count.saturating_sub(1), rng)) {
-        let other = (u * (last + 1) as f64) as usize;
-        shares.swap(last, other);
+/// The time of a share, for all densities but the loss-aware one.
+fn quantile(density: &Density, schedule: &dyn Schedule, interval: (f64, f64), u: f64) -> f64 {
+    match density {
+        Density::Uniform | Density::LossAware(_) => squeeze(interval, u),
+        Density::LogitNormal { mean, std } => {
+            squeeze(interval, logit_normal::logistic(mean + std * normal::quantile(u)))
+        }
+        Density::Mode { scale } => squeeze(interval, mode::quantile(*scale, u)),
+        Density::CosMap => squeeze(interval, cos_map::quantile(u)),
+        Density::LogNormalSigma { mean, std } => {
+            log_normal_time(schedule, interval, mean + std * normal::quantile(u))
+        }
+        Density::Steps { count } => {
+            let node = ((u * *count as f64).floor() + 1.0).min(*count as f64);
+            (node / *count as f64 * schedule.t_max()).clamp(interval.0, interval.1)
+        }
     }
-    shares
 }
 
-fn check(owner: &'static str, mean: f64, std: f64) -> Result<()> {
-    if !mean.is_finite() {
-        return Err(Error::Parameter {
+fn squeeze((low, high): (f64, f64), share: f64) -> f64 {
+    low + share * (high - low)
+}
+
+/// The time at which ln(σ/α) has a value, cut to the interval.
+fn log_normal_time(schedule: &dyn Schedule, (low, high): (f64, f64), log_sigma: f64) -> f64 {
+    schedule.inverse_lambda(-log_sigma).clamp(low, high)
+}
+
+fn check_normal(owner: &'static str, mean: f64, std: f64) -> Result<()> {
+    let refused = |name, value, allowed| {
+        Err(Error::Parameter {
             owner,
-            name: "mean",
-            value: mean,
-            allowed: "finite",
-        });
+            name,
+            value,
+            allowed,
+        })
+    };
+    if !mean.is_finite() {
+        return refused("mean", mean, "finite");
     }
     if !(std.is_finite() && std > 0.0) {
-        return Err(Error::Parameter {
-            owner,
-            name: "std",
-            value: std,
-            allowed: "positive and finite",
-        });
+        return refused("std", std, "positive and finite");
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use tallow_denoisers::Seeded;
-    use tallow_schedules::RectifiedFlow;
-
-    use super::*;
-
-    fn times(sampling: TimeSampling, count: usize) -> Vec<f64> {
-        let levels = sampling
-            .draw(&RectifiedFlow::default(), count, &mut Seeded::new(3))
-            .unwrap();
-        levels.into_iter().map(|level| level.t).collect()
+fn check_steps(owner: &'static str, count: usize) -> Result<()> {
+    if (1..=tallow_schedules::MAX_STEPS).contains(&count) {
+        return Ok(());
     }
-
-    /// The largest distance between the draws' distribution function and `cdf`; above 0.0327 once in 10⁹ for 10⁴ draws
-    /// (Dvoretzky-Kiefer-Wolfowitz).
-    fn misfit(mut draws: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
-        draws.sort_by(f64::total_cmp);
-        let n = draws.len() as f64;
-        draws.iter().enumerate().fold(0.0, |worst: f64, (rank, t)| {
-            worst.max((cdf(*t) - rank as f64 / n).abs())
-        })
-    }
-
-    /// Φ, by Abramowitz & Stegun 26.2.17: to 7.5e-8.
-    fn normal_cdf(z: f64) -> f64 {
-        let k = 1.0 / (1.0 + 0.231_641_9 * z.abs());
-        let poly = [
-            1.330_274_429,
-            -1.821_255_978,
-            1.781_477_937,
-            -0.356_563_782,
-            0.319_381_530,
-        ];
-        let tail = poly.iter().fold(0.0, |sum, c| (sum + c) * k) * (-0.5 * z * z).exp()
-            / std::f64::consts::TAU.sqrt();
-        if z < 0.0 { tail } else { 1.0 - tail }
-    }
-
-    #[test]
-    fn uniform_times_are_uniform_on_their_interval() {
-        let sampling = TimeSampling::uniform().within(0.2, 0.7).unwrap();
-        assert!(misfit(times(sampling, 10_000), |t| (t - 0.2) / 0.5) < 0.0327);
-    }
-
-    #[test]
-    fn logit_normal_times_have_normal_logits() {
-        let sampling = TimeSampling::logit_normal(0.3, 0.8).unwrap();
-        assert!(
-            misfit(times(sampling, 10_000), |t| normal_cdf(
-                ((t / (1.0 - t)).ln() - 0.3) / 0.8
-            )) < 0.0327
-        );
-    }
-
-    #[test]
-    fn log_normal_sigma_times_have_a_normal_log_sigma() {
-        let sampling = TimeSampling::log_normal_sigma(-1.2, 1.2).unwrap();
-        assert!(
-            misfit(times(sampling, 10_000), |t| normal_cdf(
-                ((t / (1.0 - t)).ln() + 1.2) / 1.2
-            )) < 0.0327
-        );
-    }
-
-    #[test]
-    fn stratified_times_fall_one_into_each_part() {
-        let count = 64;
-        let mut parts: Vec<usize> = times(TimeSampling::stratified(), count)
-            .into_iter()
-            .map(|t| (t * count as f64) as usize)
-            .collect();
-        assert_ne!(parts, (0..count).collect::<Vec<_>>(), "the rows are shuffled");
-        parts.sort_unstable();
-        assert_eq!(parts, (0..count).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn table_steps_visit_every_node_and_nothing_else() {
-        let mut steps: Vec<usize> = times(TimeSampling::steps(10).unwrap(), 1000)
-            .into_iter()
-            .map(|t| (t * 10.0).round() as usize)
-            .collect();
-        steps.sort_unstable();
-        steps.dedup();
-        assert_eq!(steps, (1..=10).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn impossible_parameters_are_refused() {
-        assert!(TimeSampling::logit_normal(f64::NAN, 1.0).is_err());
-        assert!(TimeSampling::log_normal_sigma(0.0, 0.0).is_err());
-        assert!(TimeSampling::uniform().within(0.5, 0.5).is_err());
-        assert!(TimeSampling::steps(0).is_err());
-        let beyond = TimeSampling::uniform().within(0.0, 2.0).unwrap();
-        assert!(
-            beyond
-                .draw(&RectifiedFlow::default(), 1, &mut Seeded::new(0))
-                .is_err()
-        );
-    }
+    Err(Error::Parameter {
+        owner,
+        name: "count",
+        value: count as f64,
+        allowed: "between 1 and 10000000",
+    })
 }
+
+#[cfg(test)]
+#[path = "time_sampling_tests.rs"]
+mod tests;
