@@ -11,9 +11,10 @@
 use candle_core::Tensor;
 use tallow_kernels::{Decay, Float, Variance};
 
-use crate::descent::{At, Descent, MissingGradient, Rule, Settings};
+use crate::descent::Descent;
 use crate::error::Result;
 use crate::moments::{self, Moments};
+use crate::rule::{At, MissingGradient, Rule, Settings};
 
 /// Adam over a set of parameters; where weights decay, [`crate::AdamW`] is the better rule.
 pub type Adam = Descent<AdamConfig>;

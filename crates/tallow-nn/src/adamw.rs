@@ -10,9 +10,10 @@
 use candle_core::Tensor;
 use tallow_kernels::{Decay, Float, Variance};
 
-use crate::descent::{At, Descent, MissingGradient, Rule, Settings};
+use crate::descent::Descent;
 use crate::error::Result;
 use crate::moments::{self, Moments};
+use crate::rule::{At, MissingGradient, Rule, Settings};
 
 /// AdamW over a set of parameters: what most diffusion models are trained with.
 ///

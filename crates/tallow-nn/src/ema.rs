@@ -4,63 +4,21 @@
 //! s ← d s + (1 − d) p          after every step
 //! ```
 //!
-//! Sources: Polyak & Juditsky 1992, doi:10.1137/0330046; the warm-up is TensorFlow's, used by ADM and diffusers.
+//! Source: Polyak & Juditsky 1992, doi:10.1137/0330046; for d, see [`EmaDecay`].
 
 use std::collections::BTreeMap;
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor, Var, bail};
 
+use crate::ema_decay::EmaDecay;
 use crate::error::{Error, Result};
-use crate::memory::InStorage;
+use crate::gradients::squared_norms;
+use crate::memory::{InStorage, wide};
 use crate::parameters::{Parameters, check_same};
 use crate::scope::View;
 use crate::slices::{Element, kernels_take, values};
 
-/// How much of the average an update keeps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum EmaDecay {
-    /// The same d in every update.
-    Constant(f64),
-    /// min(d, (1 + n)/(10 + n)) after n updates: a young average follows the parameters closely.
-    WarmUp(f64),
-    /// d = 2^(−1/k): a value has lost half of its weight after k updates.
-    HalfLife {
-        /// k, in updates.
-        updates: f64,
-    },
-}
-
-impl EmaDecay {
-    /// d of the update that follows `updates` earlier ones.
-    #[must_use]
-    pub fn at(self, updates: u64) -> f64 {
-        match self {
-            Self::Constant(decay) => decay,
-            Self::WarmUp(decay) => decay.min((1.0 + updates as f64) / (10.0 + updates as f64)),
-            Self::HalfLife { updates } => (-std::f64::consts::LN_2 / updates).exp(),
-        }
-    }
-
-    fn check(self) -> Result<()> {
-        match self {
-            Self::Constant(value) | Self::WarmUp(value) if !(0.0..=1.0).contains(&value) => {
-                Err(Error::Setting {
-                    name: "the decay of an average",
-                    value,
-                    allowed: "0 to 1",
-                })
-            }
-            Self::HalfLife { updates } if !(updates.is_finite() && updates > 0.0) => Err(Error::Setting {
-                name: "the half-life of an average",
-                value: updates,
-                allowed: "a positive number",
-            }),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Shadow values of a set of parameters, by name.
+/// Shadow values of a set of parameters, by name; of half precision in f32, in which small steps are not lost.
 #[derive(Debug)]
 pub struct Ema {
     decay: EmaDecay,
@@ -87,14 +45,15 @@ impl Ema {
         decay.check()?;
         let mut slots = BTreeMap::new();
         for (name, variable) in parameters.named() {
-            let shadow = Var::from_tensor(&variable.as_detached_tensor().copy()?)?;
+            let start = variable.as_detached_tensor().to_dtype(wide(variable.dtype()))?;
+            let shadow = Var::from_tensor(&start.copy()?)?;
             slots.insert(name, Slot { variable, shadow });
         }
         Ok(Self {
             decay,
             slots,
             updates: 0,
-            dtype: parameters.dtype(),
+            dtype: wide(parameters.dtype()),
             device: parameters.device().clone(),
         })
     }
@@ -103,11 +62,36 @@ impl Ema {
     ///
     /// # Errors
     ///
-    /// When candle's operations fail.
+    /// When a parameter is not finite, since an average would never lose it again: the error names it, and nothing is
+    /// changed.
     pub fn update(&mut self) -> Result<()> {
+        self.check_finite()?;
+        self.advance()
+    }
+
+    /// Refuses parameters that are not finite.
+    pub(crate) fn check_finite(&self) -> Result<()> {
+        let values: Vec<_> = self
+            .slots
+            .values()
+            .map(|slot| slot.variable.as_tensor())
+            .collect();
+        let squares = squared_norms(values.into_iter())?;
+        let at_fault = self.slots.keys().zip(&squares);
+        let at_fault = at_fault.filter(|(_, square)| !square.is_finite());
+        let names: Vec<_> = at_fault.map(|(name, _)| name.clone()).collect();
+        if names.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::NonFiniteParameters { names })
+        }
+    }
+
+    /// An update that trusts the parameters to be finite.
+    pub(crate) fn advance(&mut self) -> Result<()> {
         let weight = 1.0 - self.decay.at(self.updates);
         for slot in self.slots.values() {
-            let value = slot.variable.as_detached_tensor();
+            let value = slot.variable.as_detached_tensor().to_dtype(self.dtype)?;
             match (kernels_take(&value), value.dtype()) {
                 (true, DType::F64) => slot.shadow.inplace_op2(&value, &Lerp::<f64>::new(weight))?,
                 (true, _) => slot.shadow.inplace_op2(&value, &Lerp::<f32>::new(weight))?,
@@ -265,14 +249,6 @@ mod tests {
     }
 
     #[test]
-    fn the_warm_up_starts_at_a_tenth_and_ends_at_the_decay() {
-        let decay = EmaDecay::WarmUp(0.999);
-        assert_eq!(decay.at(0), 0.1);
-        assert!((0..20_000).all(|n| decay.at(n) <= decay.at(n + 1)));
-        assert_eq!(decay.at(1_000_000), 0.999);
-    }
-
-    #[test]
     fn a_view_made_early_follows_and_a_restored_average_goes_on() {
         let parameters = start();
         let mut ema = Ema::new(&parameters, EmaDecay::WarmUp(0.99)).unwrap();
@@ -291,13 +267,42 @@ mod tests {
     }
 
     #[test]
-    fn decays_outside_their_range_are_refused() {
-        for decay in [
-            EmaDecay::Constant(1.1),
-            EmaDecay::WarmUp(f64::NAN),
-            EmaDecay::HalfLife { updates: 0.0 },
-        ] {
-            assert!(Ema::new(&start(), decay).is_err(), "{decay:?}");
+    fn parameters_that_are_not_finite_are_refused_by_name_and_change_nothing() {
+        let parameters = start();
+        let mut ema = Ema::new(&parameters, EmaDecay::Constant(0.5)).unwrap();
+        set(&parameters, f64::NAN);
+        let Err(Error::NonFiniteParameters { names }) = ema.update() else {
+            panic!("passed")
+        };
+        assert_eq!(
+            (names, shadow(&ema), ema.updates()),
+            (vec!["p".to_string()], 0.0, 0)
+        );
+    }
+
+    #[test]
+    fn an_average_of_half_precision_keeps_small_steps() {
+        let parameters = Parameters::new(1, DType::BF16, &Device::Cpu);
+        parameters.scope().parameter("p", 2, Init::ONES).unwrap();
+        let mut ema = Ema::new(&parameters, EmaDecay::Constant(0.999)).unwrap();
+        parameters
+            .restore(&BTreeMap::from([(
+                "p".to_string(),
+                Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap(),
+            )]))
+            .unwrap();
+        for _ in 0..100 {
+            ema.update().unwrap();
         }
+        let values = ema.detached().tensors()["p"].to_vec1::<f32>().unwrap();
+        assert!(
+            (f64::from(values[0]) - 0.999f64.powi(100)).abs() < 1e-6,
+            "{values:?}"
+        );
+    }
+
+    #[test]
+    fn decays_outside_their_range_are_refused() {
+        assert!(Ema::new(&start(), EmaDecay::Constant(1.1)).is_err());
     }
 }

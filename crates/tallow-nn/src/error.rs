@@ -73,6 +73,15 @@ pub enum Error {
         /// The norm found.
         norm: f64,
     },
+    /// Parameters that have left the numbers.
+    #[error(
+        "{} is not finite: go back to the last checkpoint and lower the learning rate or clip the gradients",
+        names.join(", ")
+    )]
+    NonFiniteParameters {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// A setting outside its range.
     #[error("{name} = {value}, allowed is {allowed}")]
     Setting {
@@ -146,6 +155,12 @@ pub enum Error {
         path: PathBuf,
         /// The reason.
         source: safetensors::SafeTensorError,
+    },
+    /// A file of tensors that is no snapshot of a power-function average.
+    #[error("{} does not say its gamma and updates: pass files that `PostHocEma::save` wrote", path.display())]
+    NotASnapshot {
+        /// The file.
+        path: PathBuf,
     },
     /// A kernel refused its arguments.
     #[error(transparent)]

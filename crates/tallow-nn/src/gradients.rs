@@ -1,4 +1,4 @@
-//! Gradients by the names of their parameters: accumulated, scaled, clipped; and an audit.
+//! Gradients by the names of their parameters: accumulated, scaled, clipped.
 //!
 //! ```text
 //! clipping   g ← c g,   c = min(1, max_norm/(‖g‖ + 10⁻⁶)),   ‖g‖² summed over all parameters      (PyTorch's rule)
@@ -165,46 +165,14 @@ impl Gradients {
         Some((self.tensors.get(name)?, self.scale))
     }
 
-    fn squares(&self) -> Result<&[f64]> {
+    /// ‖g‖² of each tensor before the scale, in the order of names.
+    pub(crate) fn squares(&self) -> Result<&[f64]> {
         if let Some(squares) = self.squares.get() {
             return Ok(squares);
         }
         let squares = squared_norms(self.tensors.values())?;
         Ok(self.squares.get_or_init(|| squares))
     }
-}
-
-/// What reached a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GradientState {
-    /// Nothing: the loss does not depend on it, or an operation cut the graph.
-    Absent,
-    /// A gradient of zeros.
-    Zero,
-    /// A gradient with an infinite value or NaN.
-    NonFinite,
-    /// A gradient to train with.
-    Flows,
-}
-
-/// What the gradient of `loss` is like, for every parameter by name: run it on the first step of a new model.
-///
-/// # Errors
-///
-/// When the backward pass fails.
-pub fn gradient_audit(loss: &Tensor, parameters: &Parameters) -> Result<BTreeMap<String, GradientState>> {
-    let gradients = Gradients::of(&loss.backward()?, parameters);
-    let names = parameters.names().into_iter();
-    let mut states: BTreeMap<_, _> = names.map(|name| (name, GradientState::Absent)).collect();
-    for (name, square) in gradients.names().zip(gradients.squares()?) {
-        let state = match *square {
-            0.0 => GradientState::Zero,
-            square if square.is_finite() => GradientState::Flows,
-            _ => GradientState::NonFinite,
-        };
-        states.insert(name.to_string(), state);
-    }
-    Ok(states)
 }
 
 /// The Euclidean norm of all gradients of `parameters` together, summed in the order of names; absent ones count as 0.
@@ -249,7 +217,7 @@ fn clip_scale(norm: f64, max_norm: f64) -> Result<f64> {
 }
 
 /// ‖·‖² of each tensor; what another device computed is fetched in one transfer.
-fn squared_norms<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<Vec<f64>> {
+pub(crate) fn squared_norms<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<Vec<f64>> {
     fn kernel<T: Element>(tensor: &Tensor) -> Result<f64> {
         Ok(with_values::<T, _>(&tensor.contiguous()?, |values| {
             Ok(tallow_kernels::squared_norm(values))
@@ -307,28 +275,6 @@ mod tests {
                 .unwrap()
         });
         (parameters, tensors.to_vec())
-    }
-
-    #[test]
-    fn the_audit_names_what_is_absent_zero_and_infinite() {
-        let (parameters, t) = three();
-        let loss = |c: Tensor| {
-            (((&t[0] * 3.0).unwrap() + (&t[1] * t[1].zeros_like().unwrap()).unwrap()).unwrap() + c)
-                .unwrap()
-                .sum_all()
-        };
-        let finite = gradient_audit(&loss(t[0].detach()).unwrap(), &parameters).unwrap();
-        let states: Vec<_> = finite.values().copied().collect();
-        assert_eq!(
-            states,
-            [GradientState::Flows, GradientState::Zero, GradientState::Absent]
-        );
-        // √ has an infinite slope at 0.
-        let infinite = loss((&t[2] - 2.0).unwrap().sqrt().unwrap()).unwrap();
-        assert_eq!(
-            gradient_audit(&infinite, &parameters).unwrap()["c"],
-            GradientState::NonFinite
-        );
     }
 
     #[test]

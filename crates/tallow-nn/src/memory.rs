@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Shape, Tensor, Var, WithDType, bail};
 
-use crate::descent::{At, Rule};
 use crate::error::Result;
+use crate::rule::{At, Rule};
 use crate::slices::{Element, kernels_take, values};
 
 /// Tensors of the parameter's shape.
@@ -88,7 +88,8 @@ impl Memory {
     }
 }
 
-fn wide(dtype: DType) -> DType {
+/// The type that sums and means over many steps are kept in.
+pub(crate) fn wide(dtype: DType) -> DType {
     if dtype == DType::F64 {
         DType::F64
     } else {

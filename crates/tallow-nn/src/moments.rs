@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 use tallow_kernels::{AdamStep, Decay, Float, Variance};
 
-use crate::descent::{At, below_one, not_negative};
 use crate::error::{Error, Result};
+use crate::rule::{At, below_one, not_negative};
 
 /// The tensors that the family remembers.
 pub(crate) const NAMES: &[&str] = &["first", "second"];

@@ -11,9 +11,10 @@
 use candle_core::Tensor;
 use tallow_kernels::{Decay, Float, Variance};
 
-use crate::descent::{At, Descent, MissingGradient, Rule, Settings};
+use crate::descent::Descent;
 use crate::error::Result;
 use crate::moments::{self, Moments};
+use crate::rule::{At, MissingGradient, Rule, Settings};
 
 /// RAdam over a set of parameters: what consistency models are trained with.
 pub type RAdam = Descent<RAdamConfig>;

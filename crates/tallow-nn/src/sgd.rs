@@ -11,9 +11,10 @@
 use candle_core::Tensor;
 use tallow_kernels::{Decay, Float, Momentum, SgdStep};
 
-use crate::descent::{At, Descent, MissingGradient, Rule, Settings, below_one};
+use crate::descent::Descent;
 use crate::error::Result;
 use crate::moments::forgotten;
+use crate::rule::{At, MissingGradient, Rule, Settings, below_one};
 
 /// Gradient descent over a set of parameters; remembers a tensor per parameter if it has momentum.
 pub type Sgd = Descent<SgdConfig>;

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 
@@ -80,6 +81,29 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<(BTreeMap<String, Tensor>,
         tensors.insert(name.to_string(), view.load(&Device::Cpu)?);
     }
     Ok((tensors, metadata))
+}
+
+/// The text beside the tensors of a file, empty if there is none; reads the header only.
+pub(crate) fn read_note(path: &Path) -> Result<String> {
+    let file = |source| Error::File {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut opened = File::open(path).map_err(file)?;
+    let mut length = [0; 8];
+    opened.read_exact(&mut length).map_err(file)?;
+    // A length that is none does not make the machine run out of memory: no more is read than there is.
+    let mut header = Vec::new();
+    opened
+        .take(u64::from_le_bytes(length))
+        .read_to_end(&mut header)
+        .map_err(file)?;
+    let header: Value = serde_json::from_slice(&header).map_err(|source| Error::Format {
+        path: path.to_path_buf(),
+        source: safetensors::SafeTensorError::InvalidHeaderDeserialization(source),
+    })?;
+    let note = header.get("__metadata__").and_then(|map| map.get(METADATA));
+    Ok(note.and_then(Value::as_str).unwrap_or_default().to_string())
 }
 
 /// The file beside `path` that is written first.
