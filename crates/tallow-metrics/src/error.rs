@@ -55,6 +55,14 @@ pub enum Error {
         /// Points of the second.
         y: usize,
     },
+    /// States and times that make no trajectory.
+    #[error(
+        "no trajectory: {problem}; pass at least two states, each with its time, and times that rise or fall throughout"
+    )]
+    Trajectory {
+        /// What is wrong.
+        problem: String,
+    },
     /// Too few points for an unbiased estimate.
     #[error(
         "the U-statistic needs at least 2 points on each side, got {count}: draw more, or use Statistic::V"
