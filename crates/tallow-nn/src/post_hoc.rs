@@ -157,7 +157,7 @@ impl PostHocEma {
 pub fn reconstruct(files: &[impl AsRef<Path>], want: PowerProfile) -> Result<BTreeMap<String, Tensor>> {
     let profiles: Vec<_> = files
         .iter()
-        .map(|file| snapshot_profile(file))
+        .map(snapshot_profile)
         .collect::<Result<_>>()?;
     let weights = ProfileFit::new(&profiles, want)?.weights;
     let total: f64 = weights.iter().sum();

@@ -7,7 +7,7 @@ use tallow_kernels::Float;
 
 use crate::error::{Error, Result};
 
-/// The update of one parameter along its gradient: what makes an optimiser of a [`Descent`].
+/// The update of one parameter along its gradient: what makes an optimiser of a [`crate::Descent`].
 ///
 /// [`crate::AdamWConfig`] and its like are rules. One of your own needs its settings and the two forms of its update.
 pub trait Rule: Clone + Debug + Send + Sync {
