@@ -1,9 +1,15 @@
-//! What can be wrong with a training loop's parts.
+//! What can be wrong with a training run and its parts.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::DType;
+
+use crate::Unreadable;
 
 /// What this crate's fallible functions return.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A part of a training loop that cannot be; names the value, what is allowed and the way out.
+/// A training run that cannot be, or cannot go on; names the value, what is allowed and the way out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -19,4 +25,135 @@ pub enum Error {
         /// What would be allowed, as words that follow the name.
         allowed: &'static str,
     },
+    /// A call to the file system that failed.
+    #[error("{action} {} failed: {source}", path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why it could not be.
+        source: std::io::Error,
+    },
+    /// Bytes that could not be written.
+    #[error("writing failed: {0}")]
+    Write(#[from] std::io::Error),
+    /// A folder that another process writes to.
+    #[error(
+        "another process has the checkpoints of {}: wait until it ends, or take a folder of your own",
+        folder.display()
+    )]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file that is not a whole checkpoint.
+    #[error("{}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: Box<Unreadable>,
+    },
+    /// No checkpoint is whole.
+    #[error(
+        "none of the checkpoints of {} is whole: restore one from a backup, or start anew in another folder\n  {}",
+        folder.display(),
+        reasons.join("\n  ")
+    )]
+    AllDamaged {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with each file.
+        reasons: Vec<String>,
+    },
+    /// A file whose name tells another step than its content.
+    #[error("{} holds step {found}: give it back its name", path.display())]
+    StepOfFile {
+        /// The file.
+        path: PathBuf,
+        /// The step of its content.
+        found: u64,
+    },
+    /// A checkpoint that would not be the newest.
+    #[error(
+        "{} holds step {newest} already, which is newer than step {step}: resume from it, or take another folder",
+        folder.display()
+    )]
+    Order {
+        /// The step to be saved.
+        step: u64,
+        /// The newest step there.
+        newest: u64,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A name that a checkpoint cannot hold.
+    #[error("{name:?} is no name in a checkpoint: names have 1 to 512 bytes, and those of parts no slash")]
+    PartName {
+        /// The name.
+        name: String,
+    },
+    /// A part that a checkpoint does not have.
+    #[error("the checkpoint has no part {name:?}, only {known}: make the run as the one that was saved")]
+    NoPart {
+        /// The part asked for.
+        name: String,
+        /// The parts there are.
+        known: String,
+    },
+    /// A part that is not like the one that was saved.
+    #[error("the checkpoint's part {part:?} {problem}: make the run as the one that was saved")]
+    PartContent {
+        /// The part.
+        part: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// More names than a header may hold.
+    #[error("the header of the checkpoint has {bytes} bytes, allowed are {allowed}: save fewer tensors")]
+    HeaderSize {
+        /// Its length.
+        bytes: u64,
+        /// The longest one allowed.
+        allowed: u64,
+    },
+    /// A tensor that no training goes on from.
+    #[error("the tensor {name:?} holds a number that is not finite: the checkpoint was not written")]
+    NotFiniteTensor {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor of a type that checkpoints do not hold.
+    #[error(
+        "the tensor {name:?} has the type {dtype:?}: checkpoints hold F64, F32, F16, BF16, I64, U32 and U8"
+    )]
+    TensorType {
+        /// Its name.
+        name: String,
+        /// Its type.
+        dtype: DType,
+    },
+    /// A configuration that is not JSON, or not that of the value asked for.
+    #[error("the configuration is malformed: {problem}")]
+    Configuration {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A value that JSON has no form for.
+    #[error("a value cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A failure of the tensor library.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
