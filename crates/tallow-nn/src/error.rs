@@ -122,6 +122,14 @@ pub enum Error {
         /// The device of the input.
         got: Device,
     },
+    /// A transposed convolution whose padding cuts off all of its output.
+    #[error("padding {padding:?} leaves nothing of the output for an image of {image:?}: pad less")]
+    NothingLeft {
+        /// Height and width of the image.
+        image: [usize; 2],
+        /// What is cut off from each side.
+        padding: [usize; 2],
+    },
     /// A label that the table does not have.
     #[error("{layer} has {count} rows, there is no row {label}: labels are below {count}")]
     Label {

@@ -24,7 +24,7 @@ pub struct Linear {
     name: String,
 }
 
-/// How the parameters of a [`Linear`] start.
+/// How weight and bias of a linear layer or a convolution start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearInit {
     /// The weight's distribution.
@@ -34,7 +34,7 @@ pub struct LinearInit {
 }
 
 impl LinearInit {
-    /// PyTorch's default: both uniform within ±1/√inputs.
+    /// PyTorch's default: both uniform within ±1/√inputs, where `inputs` values make one output.
     #[must_use]
     pub fn new(inputs: usize) -> Self {
         Self {

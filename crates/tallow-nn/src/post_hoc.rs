@@ -155,10 +155,7 @@ impl PostHocEma {
 /// When a file cannot be read, is no snapshot or has other parameters than the first; when `want` is later than all
 /// snapshots; or when two snapshots have nearly the same profile.
 pub fn reconstruct(files: &[impl AsRef<Path>], want: PowerProfile) -> Result<BTreeMap<String, Tensor>> {
-    let profiles: Vec<_> = files
-        .iter()
-        .map(snapshot_profile)
-        .collect::<Result<_>>()?;
+    let profiles: Vec<_> = files.iter().map(snapshot_profile).collect::<Result<_>>()?;
     let weights = ProfileFit::new(&profiles, want)?.weights;
     let total: f64 = weights.iter().sum();
     if !(total > 0.1) {
