@@ -13,6 +13,7 @@ mod levels;
 mod network;
 mod noise;
 mod parameterized;
+mod self_conditioned;
 mod tensor;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use levels::Levels;
 pub use network::{Call, FromFn, Network, network};
 pub use noise::{BrownianPath, Noise, PerSample, Seeded, normal_like, normals, uniforms};
 pub use parameterized::{InputScale, Parameterization, Parameterized, TimeInput, Variance};
+pub use self_conditioned::SelfConditioned;
 pub use tallow_schedules::Prediction;
 pub use tensor::{check_like, choose_rows, combine, combine_rows, lincomb, mix};
 

@@ -78,6 +78,14 @@ pub enum Error {
         /// The type they have.
         dtype: candle_core::DType,
     },
+    /// A learned variance that a network does not have.
+    #[error(
+        "{what} needs a network with a learned variance: make its parameterization with Parameterization::with_learned_range"
+    )]
+    NoRange {
+        /// Who needs it.
+        what: &'static str,
+    },
     /// A prediction that an objective cannot train.
     #[error("{what} trains {allowed} prediction, got {prediction:?}: use a parameterization of that")]
     Prediction {

@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod coupling;
 mod error;
 pub mod label_dropout;
+pub mod learned_range;
 mod normal;
 pub mod offset_noise;
 pub mod penalty;
@@ -12,6 +13,7 @@ pub mod regression;
 pub mod score_matching;
 pub mod self_conditioning;
 pub mod time_sampling;
+pub mod variational;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +26,7 @@ pub use bridge::Bridge;
 pub use coupling::{Coupling, Independent};
 pub use error::{Error, Result};
 pub use label_dropout::LabelDropout;
+pub use learned_range::LearnedRange;
 pub use offset_noise::OffsetNoise;
 pub use penalty::Penalty;
 pub use regression::Regression;

@@ -1,6 +1,6 @@
 //! The unit normal distribution, accurate in its tails.
 
-use std::f64::consts::{FRAC_1_SQRT_2, PI, SQRT_2, TAU};
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI, SQRT_2, TAU};
 
 /// φ(z), the density.
 pub(crate) fn density(z: f64) -> f64 {
@@ -15,6 +15,17 @@ pub(crate) fn log_density(z: f64) -> f64 {
 /// Φ(z), the distribution function.
 pub(crate) fn cumulative(z: f64) -> f64 {
     0.5 * libm::erfc(-z * FRAC_1_SQRT_2)
+}
+
+/// ln Q(z) = ln(1 − Φ(z)), finite for every finite z.
+pub(crate) fn log_tail(z: f64) -> f64 {
+    // erfc underflows past 38; the asymptotic series is exact to the last bit long before.
+    if z < 30.0 {
+        return libm::erfc(z * FRAC_1_SQRT_2).ln() - LN_2;
+    }
+    let inverse = 1.0 / (z * z);
+    let series = -inverse * (1.0 - inverse * (3.0 - 15.0 * inverse));
+    log_density(z) - z.ln() + series.ln_1p()
 }
 
 /// Φ⁻¹(p): −∞ at 0, +∞ at 1, NaN outside.
@@ -54,5 +65,16 @@ mod tests {
         assert!(quantile(f64::NAN).is_nan());
         // From tables: Φ(1.959964) = 0.975.
         assert!((quantile(0.975) - 1.959_963_984_540_054).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_tail_goes_on_where_erfc_has_underflowed() {
+        let below = log_tail(30.0 - 1e-9);
+        assert!((below - log_tail(30.0)).abs() < 1e-6, "no jump at 30");
+        // ln Q falls with the slope −z − 1/z + …
+        let slope = (log_tail(100.01) - log_tail(99.99)) / 0.02;
+        assert!((slope + 100.0 + 0.01).abs() < 1e-5, "{slope}");
+        assert!((log_tail(0.0) + LN_2).abs() < 1e-15);
+        assert!((log_tail(-5.0).exp() - cumulative(5.0)).abs() < 1e-15);
     }
 }
