@@ -148,6 +148,13 @@ pub enum Error {
         /// The type of the labels.
         got: DType,
     },
+    /// A `VarMap` whose variables cannot be one set of parameters.
+    #[cfg(feature = "candle-nn")]
+    #[error("the VarMap {why}")]
+    VarMap {
+        /// What is wrong, and the way out.
+        why: String,
+    },
     /// A file that cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {

@@ -4,6 +4,8 @@
 mod activation;
 mod adam;
 mod adamw;
+#[cfg(feature = "candle-nn")]
+mod candle_bridge;
 mod conv2d;
 mod conv_transpose2d;
 mod convolution_composed;

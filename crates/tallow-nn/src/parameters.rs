@@ -156,6 +156,12 @@ impl Parameters {
 
     pub(crate) fn create(&self, name: String, shape: &Shape, init: Init) -> Result<Tensor> {
         init.check()?;
+        let start = init.draw(&name, shape, self.seed, self.dtype, &self.device)?;
+        self.insert(name, &start)
+    }
+
+    /// A new parameter that starts as a tensor of this set's type and device.
+    pub(crate) fn insert(&self, name: String, start: &Tensor) -> Result<Tensor> {
         if name.is_empty() || name.starts_with('.') || name.ends_with('.') || name.contains("..") {
             return Err(Error::Name { name });
         }
@@ -163,10 +169,19 @@ impl Parameters {
         if variables.contains_key(&name) {
             return Err(Error::Duplicate { name });
         }
-        let variable = Var::from_tensor(&init.draw(&name, shape, self.seed, self.dtype, &self.device)?)?;
+        let variable = Var::from_tensor(start)?;
         let tensor = variable.as_tensor().clone();
         variables.insert(name, variable);
         Ok(tensor)
+    }
+
+    /// A set that shares `variables`, whose type and device are the given ones.
+    #[cfg(feature = "candle-nn")]
+    pub(crate) fn sharing(variables: BTreeMap<String, Var>, dtype: DType, device: &Device) -> Self {
+        Self {
+            variables: RwLock::new(variables),
+            ..Self::new(0, dtype, device)
+        }
     }
 
     fn replace(&self, what: &str, tensors: &BTreeMap<String, Tensor>) -> Result<()> {

@@ -95,8 +95,8 @@ impl<'a> Scope<'a> {
 #[derive(Clone, Debug)]
 pub struct View {
     tensors: BTreeMap<String, Tensor>,
-    dtype: DType,
-    device: Device,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
 }
 
 impl View {
@@ -129,7 +129,7 @@ impl View {
         &self.tensors
     }
 
-    fn find(&self, name: &str, wanted: &Shape) -> Result<Tensor> {
+    pub(crate) fn find(&self, name: &str, wanted: &Shape) -> Result<Tensor> {
         let Some(tensor) = self.tensors.get(name) else {
             return Err(Error::unknown(name, &self.tensors));
         };
