@@ -12,6 +12,7 @@ mod grids;
 pub mod guidance;
 pub mod likelihood;
 pub mod mixture;
+mod objectives;
 pub mod orders;
 pub mod path;
 mod schedules;
@@ -41,6 +42,7 @@ pub const FAMILIES: &[(&str, Check)] = &[
         likelihood::check(case.value(), &file.tables).into()
     }),
     ("couplings", |case, _| couplings::check(case).into()),
+    ("objectives", |case, _| objectives::check(case).into()),
     ("orders", |case, file| {
         orders::check(case.value(), &file.tables).into()
     }),
