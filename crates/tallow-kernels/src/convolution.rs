@@ -11,11 +11,31 @@
 //! Laws: an image of y or dx has the same bytes in every batch; every result has the same bytes on any number of threads
 //! (dw and the bias gradient are summed over chunks of images that depend on the shape alone, in order).
 
+mod choice;
 mod columns;
+#[cfg(target_arch = "x86_64")]
+mod direct;
+#[cfg(target_arch = "x86_64")]
+mod gather;
 mod general;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod layout;
+#[cfg(target_arch = "x86_64")]
+mod outer;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+#[cfg(target_arch = "x86_64")]
+mod products;
+#[cfg(target_arch = "x86_64")]
+mod rows;
 mod shape;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use crate::buffer::written;
+use crate::dispatch::Path;
 use crate::error::{Result, check_length};
 use crate::float::Float;
 use crate::linear::{Gradients, Wanted};
@@ -63,6 +83,10 @@ impl Convolution {
     ///
     /// As [`Convolution::output_size`]; when a slice does not have the length of its shape.
     pub fn forward<T: Float>(&self, x: &[T], weight: &[T], bias: Option<&[T]>) -> Result<Vec<T>> {
+        self.forward_on(Path::best(), x, weight, bias)
+    }
+
+    fn forward_on<T: Float>(&self, path: Path, x: &[T], weight: &[T], bias: Option<&[T]>) -> Result<Vec<T>> {
         let shape = Shape::new(*self)?;
         check_length("x", x.len(), shape.x_len)?;
         check_length("weight", weight.len(), shape.weight_len)?;
@@ -70,7 +94,7 @@ impl Convolution {
             check_length("bias", bias.len(), self.outputs)?;
         }
         // SAFETY: `forward` writes y in full.
-        unsafe { written(shape.y_len, |y| general::forward(&shape, x, weight, bias, y)) }
+        unsafe { written(shape.y_len, |y| choice::forward(path, &shape, x, weight, bias, y)) }
     }
 
     /// dx, the gradient of a loss with respect to x, from its gradient dy with respect to y.
@@ -79,11 +103,19 @@ impl Convolution {
     ///
     /// As [`Convolution::forward`].
     pub fn input_gradient<T: Float>(&self, dy: &[T], weight: &[T]) -> Result<Vec<T>> {
+        self.input_gradient_on(Path::best(), dy, weight)
+    }
+
+    fn input_gradient_on<T: Float>(&self, path: Path, dy: &[T], weight: &[T]) -> Result<Vec<T>> {
         let shape = Shape::new(*self)?;
         check_length("dy", dy.len(), shape.y_len)?;
         check_length("weight", weight.len(), shape.weight_len)?;
         // SAFETY: `input_gradient` writes dx in full.
-        unsafe { written(shape.x_len, |dx| general::input_gradient(&shape, dy, weight, dx)) }
+        unsafe {
+            written(shape.x_len, |dx| {
+                choice::input_gradient(path, &shape, dy, weight, dx)
+            })
+        }
     }
 
     /// dw, the gradient of a loss with respect to the weight.
@@ -92,10 +124,14 @@ impl Convolution {
     ///
     /// As [`Convolution::forward`].
     pub fn weight_gradient<T: Float>(&self, x: &[T], dy: &[T]) -> Result<Vec<T>> {
+        self.weight_gradient_on(Path::best(), x, dy)
+    }
+
+    fn weight_gradient_on<T: Float>(&self, path: Path, x: &[T], dy: &[T]) -> Result<Vec<T>> {
         let shape = Shape::new(*self)?;
         check_length("x", x.len(), shape.x_len)?;
         check_length("dy", dy.len(), shape.y_len)?;
-        general::weight_gradient(&shape, x, dy)
+        choice::weight_gradient(path, &shape, x, dy)
     }
 
     /// The gradient of a loss with respect to the bias: the sum of each channel of dy over images and positions.
@@ -106,7 +142,7 @@ impl Convolution {
     pub fn bias_gradient<T: Float>(&self, dy: &[T]) -> Result<Vec<T>> {
         let shape = Shape::new(*self)?;
         check_length("dy", dy.len(), shape.y_len)?;
-        general::bias_gradient(&shape, dy)
+        general::bias_gradient(Path::best(), &shape, dy)
     }
 
     /// The gradients that are wanted, of x and of both weight and bias.
@@ -141,6 +177,9 @@ impl Convolution {
         Ok(gradients)
     }
 }
+
+#[cfg(test)]
+mod cases;
 
 #[cfg(test)]
 #[path = "convolution/tests.rs"]

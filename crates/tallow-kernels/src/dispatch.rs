@@ -52,6 +52,18 @@ impl Path {
         paths
     }
 
+    /// Whether AVX2 with fused multiply-add is allowed on this path; AVX-512 includes it.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx2(self) -> bool {
+        self.0 != Set::Baseline
+    }
+
+    /// Whether AVX-512 is allowed on this path.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx512(self) -> bool {
+        self.0 == Set::Avx512
+    }
+
     /// The name of the instruction set, for logs and benchmarks.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -19,6 +19,7 @@ use crate::scratch::with_scratch;
 
 /// Writes all of y.
 pub(super) fn forward<T: Float>(
+    path: Path,
     shape: &Shape,
     x: &[T],
     weight: &[T],
@@ -28,7 +29,7 @@ pub(super) fn forward<T: Float>(
     parallel::try_for_each(shape.cost(), images(shape, y, shape.image_out), |(image, y)| {
         with_columns(shape, |columns| {
             for group in 0..shape.sizes.groups {
-                let columns = gathered(shape, group_of(shape, x, image, group), columns);
+                let columns = gathered(path, shape, group_of(shape, x, image, group), columns);
                 let y = &mut y[group * group_out(shape)..][..group_out(shape)];
                 multiply(weight_of(shape, weight, group)?, matrix(shape, columns)?, y)?;
             }
@@ -43,6 +44,7 @@ pub(super) fn forward<T: Float>(
 
 /// Writes all of dx.
 pub(super) fn input_gradient<T: Float>(
+    path: Path,
     shape: &Shape,
     dy: &[T],
     weight: &[T],
@@ -63,7 +65,7 @@ pub(super) fn input_gradient<T: Float>(
                 dx.fill(MaybeUninit::new(T::default()));
                 // SAFETY: written by the line above.
                 let x = unsafe { assume_written(dx) };
-                dispatch::run(Path::best(), Scatter { shape, columns, x });
+                dispatch::run(path, Scatter { shape, columns, x });
             }
             Ok(())
         })
@@ -71,12 +73,12 @@ pub(super) fn input_gradient<T: Float>(
 }
 
 /// dw, summed in chunks of images.
-pub(super) fn weight_gradient<T: Float>(shape: &Shape, x: &[T], dy: &[T]) -> Result<Vec<T>> {
+pub(super) fn weight_gradient<T: Float>(path: Path, shape: &Shape, x: &[T], dy: &[T]) -> Result<Vec<T>> {
     sum_over_images(shape, shape.weight_len, |image, add, sums| {
         with_columns(shape, |columns| {
             let group_len = shape.weight_len / shape.sizes.groups;
             for group in 0..shape.sizes.groups {
-                let columns = gathered(shape, group_of(shape, x, image, group), columns);
+                let columns = gathered(path, shape, group_of(shape, x, image, group), columns);
                 let columns = matrix(shape, columns)?.transposed();
                 let dy = dy_of(shape, dy, image, group)?;
                 let sums = &mut sums[group * group_len..][..group_len];
@@ -93,13 +95,13 @@ pub(super) fn weight_gradient<T: Float>(shape: &Shape, x: &[T], dy: &[T]) -> Res
 }
 
 /// The sum of each channel of dy, summed in chunks of images.
-pub(super) fn bias_gradient<T: Float>(shape: &Shape, dy: &[T]) -> Result<Vec<T>> {
+pub(super) fn bias_gradient<T: Float>(path: Path, shape: &Shape, dy: &[T]) -> Result<Vec<T>> {
     sum_over_images(shape, shape.sizes.outputs, |image, add, sums| {
         if !add {
             sums.fill(MaybeUninit::new(T::default()));
         }
         dispatch::run(
-            Path::best(),
+            path,
             ChannelSums {
                 values: &dy[image * shape.image_out..][..shape.image_out],
                 // SAFETY: filled above for the chunk's first image.
@@ -153,12 +155,12 @@ fn with_columns<T: Float, R>(shape: &Shape, work: impl FnOnce(&mut [T]) -> R) ->
 }
 
 /// The matrix of the channels `x` of one group: x itself, or gathered into `columns`.
-fn gathered<'a, T: Float>(shape: &'a Shape, x: &'a [T], columns: &'a mut [T]) -> &'a [T] {
+fn gathered<'a, T: Float>(path: Path, shape: &'a Shape, x: &'a [T], columns: &'a mut [T]) -> &'a [T] {
     if is_image(shape) {
         return x;
     }
     dispatch::run(
-        Path::best(),
+        path,
         Gather {
             shape,
             x,

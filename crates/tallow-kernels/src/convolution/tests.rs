@@ -1,140 +1,7 @@
+use super::cases::{Case, bits, square};
 use super::*;
 use crate::error::Error;
 use crate::parallel::on_threads;
-
-fn values<T: Float>(n: usize, seed: u64) -> Vec<T> {
-    let mut state = seed;
-    (0..n)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            T::from_f64((state >> 33) as f64 / f64::from(1u32 << 30) - 1.0)
-        })
-        .collect()
-}
-
-/// A 3x3 kernel that keeps the size of the image.
-fn square(batch: usize, inputs: usize, outputs: usize, height: usize, width: usize) -> Convolution {
-    Convolution {
-        batch,
-        inputs,
-        outputs,
-        height,
-        width,
-        kernel: [3, 3],
-        stride: [1, 1],
-        padding: [1, 1],
-        dilation: [1, 1],
-        groups: 1,
-    }
-}
-
-struct Case<T> {
-    sizes: Convolution,
-    x: Vec<T>,
-    weight: Vec<T>,
-    bias: Vec<T>,
-    dy: Vec<T>,
-}
-
-impl<T: Float> Case<T> {
-    fn new(sizes: Convolution) -> Self {
-        let shape = Shape::new(sizes).unwrap();
-        Self {
-            sizes,
-            x: values(shape.x_len, 1),
-            weight: values(shape.weight_len, 2),
-            bias: values(sizes.outputs, 3),
-            dy: values(shape.y_len, 4),
-        }
-    }
-
-    /// y, dx, dw and the bias gradient.
-    fn results(&self) -> [Vec<T>; 4] {
-        let Self {
-            sizes,
-            x,
-            weight,
-            bias,
-            dy,
-        } = self;
-        let y = sizes.forward(x, weight, Some(bias)).unwrap();
-        let gradients = sizes.backward(x, weight, dy, Wanted::Yes, Wanted::Yes).unwrap();
-        let [dx, dw, db] = [gradients.x, gradients.weight, gradients.bias].map(Option::unwrap);
-        [y, dx, dw, db]
-    }
-
-    /// The definition, every product of it, in f64; the same four results.
-    fn definition(&self) -> [Vec<f64>; 4] {
-        let s = self.sizes;
-        let [rows, columns] = s.output_size().unwrap();
-        let mut y = vec![0.0; self.dy.len()];
-        let mut dx = vec![0.0; self.x.len()];
-        let mut dw = vec![0.0; self.weight.len()];
-        let mut db = vec![0.0; s.outputs];
-        let (group_in, group_out) = (s.inputs / s.groups, s.outputs / s.groups);
-        for (at_y, y) in y.iter_mut().enumerate() {
-            let (j, i) = (at_y % columns, at_y / columns % rows);
-            let (o, b) = (
-                at_y / (columns * rows) % s.outputs,
-                at_y / (columns * rows * s.outputs),
-            );
-            *y = self.bias[o].to_f64();
-            db[o] += self.dy[at_y].to_f64();
-            for c in 0..group_in {
-                for k in 0..s.kernel[0] {
-                    for l in 0..s.kernel[1] {
-                        let row = i * s.stride[0] + k * s.dilation[0];
-                        let column = j * s.stride[1] + l * s.dilation[1];
-                        if row < s.padding[0]
-                            || row >= s.padding[0] + s.height
-                            || column < s.padding[1]
-                            || column >= s.padding[1] + s.width
-                        {
-                            continue;
-                        }
-                        let channel = o / group_out * group_in + c;
-                        let at_x = ((b * s.inputs + channel) * s.height + row - s.padding[0]) * s.width
-                            + column
-                            - s.padding[1];
-                        let at_w = ((o * group_in + c) * s.kernel[0] + k) * s.kernel[1] + l;
-                        let (x, w) = (self.x[at_x].to_f64(), self.weight[at_w].to_f64());
-                        *y += w * x;
-                        dx[at_x] += w * self.dy[at_y].to_f64();
-                        dw[at_w] += x * self.dy[at_y].to_f64();
-                    }
-                }
-            }
-        }
-        [y, dx, dw, db]
-    }
-
-    /// Each result against the definition, relative to the square root of the number of products that it sums.
-    fn check(&self, tolerance: f64) {
-        let names = ["y", "dx", "dw", "db"];
-        let s = self.sizes;
-        let positions = self.dy.len() / s.outputs.max(1);
-        let kernel = s.kernel[0] * s.kernel[1];
-        let terms = [s.inputs * kernel + 1, s.outputs * kernel, positions, positions];
-        for (((name, got), wanted), terms) in
-            names.iter().zip(self.results()).zip(self.definition()).zip(terms)
-        {
-            assert_eq!(got.len(), wanted.len());
-            for (i, (got, wanted)) in got.iter().zip(wanted).enumerate() {
-                let error = (got.to_f64() - wanted).abs();
-                assert!(
-                    error <= tolerance * (terms as f64).sqrt().max(1.0),
-                    "{s:?}\n{name}[{i}]: {got:?} for {wanted}"
-                );
-            }
-        }
-    }
-}
-
-fn bits<T: Float>(values: &[T]) -> Vec<u64> {
-    values.iter().map(|v| v.to_f64().to_bits()).collect()
-}
 
 /// Many sizes that are multiples of nothing.
 fn odd_sizes() -> Vec<Convolution> {
@@ -172,8 +39,73 @@ fn every_result_is_the_definition_written_out() {
     let sizes = odd_sizes();
     assert!(sizes.len() > 1500, "{}", sizes.len());
     for sizes in sizes {
-        Case::<f64>::new(sizes).check(1e-13);
-        Case::<f32>::new(sizes).check(2e-6);
+        Case::<f64>::new(sizes).check(Path::best(), 1e-13);
+        for path in Path::available() {
+            Case::<f32>::new(sizes).check(path, 2e-6);
+        }
+    }
+}
+
+/// Channels and sizes around those of tiles, vectors, pieces and bands.
+fn sizes_around_tiles() -> Vec<Convolution> {
+    let mut all = Vec::new();
+    for size in [1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 28] {
+        for (inputs, outputs) in [(1, 9), (4, 7), (7, 1), (13, 40), (33, 17), (5, 32), (40, 12)] {
+            for stride in [1, 2] {
+                all.push(Convolution {
+                    stride: [stride, stride],
+                    ..square(
+                        [1, 2, 5][all.len() % 3],
+                        inputs,
+                        outputs,
+                        size,
+                        size + all.len() % 2,
+                    )
+                });
+            }
+        }
+    }
+    // Bands of a large image, alone and with stride, dilation and groups.
+    let large = square(2, 6, 10, 75, 61);
+    all.extend([
+        large,
+        Convolution {
+            stride: [2, 3],
+            ..large
+        },
+        Convolution {
+            dilation: [3, 2],
+            padding: [4, 0],
+            groups: 2,
+            ..large
+        },
+        // Weights so large that they are summed in two runs.
+        square(3, 256, 300, 2, 2),
+    ]);
+    all
+}
+
+#[test]
+fn every_path_is_the_definition_at_the_sizes_of_its_tiles() {
+    for sizes in sizes_around_tiles() {
+        let case = Case::<f32>::new(sizes);
+        for path in Path::available() {
+            case.check(path, 2e-6);
+        }
+    }
+}
+
+#[test]
+fn images_have_the_same_bytes_on_every_vector_width() {
+    let paths = Path::available();
+    let [_, avx2, avx512] = paths[..] else { return };
+    for sizes in sizes_around_tiles() {
+        let case = Case::<f32>::new(sizes);
+        let [[y, dx, ..], [other_y, other_dx, ..]] = [avx2, avx512].map(|path| case.results_on(path));
+        assert!(
+            bits(&y) == bits(&other_y) && bits(&dx) == bits(&other_dx),
+            "{sizes:?}"
+        );
     }
 }
 
@@ -223,9 +155,12 @@ fn kinds(batch: usize) -> Vec<Convolution> {
 #[test]
 fn an_image_has_the_same_bytes_in_every_batch() {
     fn law<T: Float>() {
-        for sizes in kinds(64) {
+        for (sizes, path) in kinds(64)
+            .into_iter()
+            .flat_map(|sizes| Path::available().into_iter().map(move |path| (sizes, path)))
+        {
             let all = Case::<T>::new(sizes);
-            let [y, dx, ..] = all.results();
+            let [y, dx, ..] = all.results_on(path);
             for batch in [1, 2, 7] {
                 // The last images of the large batch, so that they fall differently.
                 let part = Case {
@@ -235,7 +170,7 @@ fn an_image_has_the_same_bytes_in_every_batch() {
                     weight: all.weight.clone(),
                     bias: all.bias.clone(),
                 };
-                let [part_y, part_dx, ..] = part.results();
+                let [part_y, part_dx, ..] = part.results_on(path);
                 assert_eq!(bits(&part_y), bits(&y[y.len() - part_y.len()..]), "{sizes:?}");
                 assert_eq!(bits(&part_dx), bits(&dx[dx.len() - part_dx.len()..]), "{sizes:?}");
             }
@@ -249,10 +184,16 @@ fn an_image_has_the_same_bytes_in_every_batch() {
 fn every_result_has_the_same_bytes_on_any_number_of_threads() {
     for sizes in kinds(19) {
         let case = Case::<f32>::new(sizes);
-        let one = on_threads(1, || case.results().map(|values| bits(&values)));
-        for threads in [2, 5] {
-            let many = on_threads(threads, || case.results().map(|values| bits(&values)));
-            assert!(many == one, "{sizes:?} on {threads} threads");
+        for path in Path::available() {
+            let on = |threads| on_threads(threads, || case.results_on(path).map(|values| bits(&values)));
+            let one = on(1);
+            for threads in [2, 5] {
+                assert!(
+                    on(threads) == one,
+                    "{sizes:?} on {} and {threads} threads",
+                    path.name()
+                );
+            }
         }
     }
 }

@@ -1,0 +1,109 @@
+//! Copies images into the flat working memory of a task.
+
+use super::layout::{Layout, Piece};
+use super::rows;
+use crate::dispatch::{Isa, Kernel};
+
+/// Channels of a tensor (batch, channels, height, width).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a> {
+    pub(super) values: &'a [f32],
+    /// Channels of the tensor.
+    pub(super) of: usize,
+    /// The first that is read.
+    pub(super) first: usize,
+}
+
+impl<'a> Source<'a> {
+    fn plane(&self, image: usize, channel: usize, len: usize) -> &'a [f32] {
+        &self.values[(image * self.of + self.first + channel) * len..][..len]
+    }
+}
+
+/// Fills `memory`, `channels` × `channel_len` values.
+pub(super) struct Gather<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) piece: &'a Piece,
+    pub(super) source: Source<'a>,
+    pub(super) memory: &'a mut [f32],
+}
+
+impl Kernel for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Self {
+            layout,
+            piece,
+            source,
+            memory,
+        } = self;
+        let [vertical, horizontal] = &layout.axes;
+        let plane_len = vertical.source * horizontal.source;
+        for (channel, memory) in memory.chunks_exact_mut(layout.channel_len).enumerate() {
+            memory.fill(0.0);
+            for image in 0..piece.images {
+                let plane = source.plane(piece.image + image, channel, plane_len);
+                let phases = vertical
+                    .phases
+                    .iter()
+                    .flat_map(|&row| horizontal.phases.iter().map(move |&column| [row, column]));
+                for (phase, memory) in phases.zip(memory.chunks_exact_mut(layout.phase_len)) {
+                    let start = image * vertical.period * horizontal.period;
+                    copy_phase(layout, piece, phase, plane, &mut memory[start..]);
+                }
+            }
+        }
+    }
+}
+
+/// One phase of one channel of one image; zeros are there already.
+#[inline(always)]
+fn copy_phase(layout: &Layout, piece: &Piece, phase: [usize; 2], plane: &[f32], memory: &mut [f32]) {
+    let [vertical, horizontal] = &layout.axes;
+    // Rows of memory that hold a row of the source.
+    let first = vertical.lead.saturating_sub(phase[0]).div_ceil(vertical.step);
+    let end = (vertical.lead + vertical.source)
+        .saturating_sub(phase[0])
+        .div_ceil(vertical.step);
+    let end = if piece.images > 1 {
+        end.min(vertical.period)
+    } else {
+        end
+    };
+    let first = first.max(piece.rows.start);
+    let end = end.min(piece.rows.end + vertical.reach);
+    let left = horizontal.lead.saturating_sub(phase[1]).div_ceil(horizontal.step);
+    let right = (horizontal.lead + horizontal.source)
+        .saturating_sub(phase[1])
+        .div_ceil(horizontal.step)
+        .min(horizontal.period);
+    if right <= left {
+        return;
+    }
+    let from = left * horizontal.step + phase[1] - horizontal.lead;
+    for row in first..end {
+        let line = row * vertical.step + phase[0] - vertical.lead;
+        let line = &plane[line * horizontal.source..][..horizontal.source][from..];
+        let start = (row - piece.rows.start) * horizontal.period;
+        let target = &mut memory[start + left..start + right];
+        match horizontal.step {
+            1 => rows::copy(line, target),
+            2 => {
+                let Some((last, target)) = target.split_last_mut() else {
+                    return;
+                };
+                for (target, pair) in target.iter_mut().zip(line.chunks_exact(2)) {
+                    *target = pair[0];
+                }
+                *last = line[2 * target.len()];
+            }
+            step => {
+                for (target, &value) in target.iter_mut().zip(line.iter().step_by(step)) {
+                    *target = value;
+                }
+            }
+        }
+    }
+}
