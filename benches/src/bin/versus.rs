@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use tallow::datasets::Checkerboard;
-use tallow::denoisers::{Dataset, Network, Parameterization, Seeded, network, normal_like};
+use tallow::denoisers::{Dataset, Network, Noise, Parameterization, Seeded, network, normal_like};
 use tallow::metrics::{Points, wasserstein2};
 use tallow::models::{Mlp, MlpConfig};
 use tallow::nn::{AdamW, AdamWConfig, Parameters};
@@ -171,7 +171,7 @@ fn randn() -> Result<Work, Failure> {
     let like = Tensor::zeros(1 << 20, DType::F32, &Device::Cpu)?;
     let mut rng = Seeded::new(0);
     Ok(Box::new(move || {
-        normal_like(&like, &mut rng)?;
+        rng.fresh(&like)?;
         Ok(())
     }))
 }

@@ -96,6 +96,9 @@ fn has_avx512() -> bool {
 pub trait Isa {
     /// `a * b + c`, rounded once where the hardware can.
     fn mul_add<T: Multiply>(a: T, b: T, c: T) -> T;
+
+    /// Whether this is AVX-512, for which some kernels have a body of their own.
+    const WIDE: bool = false;
 }
 
 /// The two ways to multiply and add.
@@ -141,7 +144,7 @@ impl Isa for Separate {
     }
 }
 
-/// One rounding: AVX2 and AVX-512.
+/// One rounding: AVX2.
 #[cfg(target_arch = "x86_64")]
 struct Fused;
 
@@ -151,6 +154,20 @@ impl Isa for Fused {
     fn mul_add<T: Multiply>(a: T, b: T, c: T) -> T {
         a.fused(b, c)
     }
+}
+
+/// One rounding, and vectors of sixteen words: AVX-512.
+#[cfg(target_arch = "x86_64")]
+struct Wide;
+
+#[cfg(target_arch = "x86_64")]
+impl Isa for Wide {
+    #[inline(always)]
+    fn mul_add<T: Multiply>(a: T, b: T, c: T) -> T {
+        a.fused(b, c)
+    }
+
+    const WIDE: bool = true;
 }
 
 /// The body of a kernel with its arguments; `run` must be `#[inline(always)]`, or it is compiled for the baseline.
@@ -188,7 +205,7 @@ unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avx512f,avx512dq,avx512vl,avx512bw")]
 unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Fused>()
+    kernel.run::<Wide>()
 }
 
 #[cfg(test)]

@@ -14,10 +14,16 @@ use std::f64::consts::{LN_2, TAU};
 
 use crate::circle::rotated;
 use crate::dispatch::{self, Isa, Kernel, Path};
-use crate::error::{Error, Result};
+use crate::error::{Result, check_length};
+use crate::float::Float;
+use crate::parallel;
 
-/// Pairs that are worked on together: two vectors of the widest set.
-const BLOCK: usize = 16;
+/// Pairs that are worked on together: enough vectors to hide how long each of them takes.
+const BLOCK: usize = 64;
+/// Values that one task makes.
+const PIECE: usize = 1 << 13;
+/// What a value costs, in multiply-adds.
+const COST: usize = 32;
 
 /// Fills `out` with standard normal numbers: values 2i and 2i + 1 come from words 2i and 2i + 1.
 ///
@@ -37,16 +43,49 @@ pub fn normals_from_bits(bits: &[u64], out: &mut [f64]) -> Result<()> {
 ///
 /// When `bits` does not hold `out.len()` words, rounded up to even.
 pub fn normals_from_bits_on(path: Path, bits: &[u64], out: &mut [f64]) -> Result<()> {
-    let wanted = out.len().next_multiple_of(2);
-    if bits.len() != wanted {
-        return Err(Error::Length {
-            name: "bits",
-            got: bits.len(),
-            wanted,
-        });
-    }
-    dispatch::run(path, Normals { bits, out });
+    check_length("bits", bits.len(), out.len().next_multiple_of(2))?;
+    transform(path, bits, out);
     Ok(())
+}
+
+/// [`normals_from_bits`] from words in little-endian bytes, eight a word, as a generator fills them; the values are
+/// computed in f64 and rounded to the type of `out`.
+///
+/// # Errors
+///
+/// When `bytes` does not hold `out.len()` words, rounded up to even.
+pub fn normals_from_bytes<T: Float>(bytes: &[u8], out: &mut [T]) -> Result<()> {
+    check_length("bytes", bytes.len(), 8 * out.len().next_multiple_of(2))?;
+    transform(Path::best(), bytes.as_chunks::<8>().0, out);
+    Ok(())
+}
+
+/// `words` has the length of `out`, rounded up to even. Large work goes to all threads, in pieces of even length.
+fn transform<W: Word, T: Float>(path: Path, words: &[W], out: &mut [T]) {
+    let cost = out.len().saturating_mul(COST);
+    let pieces = words.chunks(PIECE).zip(out.chunks_mut(PIECE)).collect();
+    parallel::for_each(cost, pieces, |(words, out)| {
+        dispatch::run(path, Normals { words, out });
+    });
+}
+
+/// 64 bits from a generator.
+trait Word: Copy + Sync {
+    fn value(self) -> u64;
+}
+
+impl Word for u64 {
+    #[inline(always)]
+    fn value(self) -> u64 {
+        self
+    }
+}
+
+impl Word for [u8; 8] {
+    #[inline(always)]
+    fn value(self) -> u64 {
+        u64::from_le_bytes(self)
+    }
 }
 
 /// Fills `out` with uniform numbers in [0, 1), multiples of 2⁻⁵³, one from each word's upper 53 bits.
@@ -76,41 +115,55 @@ impl Kernel for Uniforms<'_> {
     }
 }
 
-struct Normals<'a> {
-    bits: &'a [u64],
-    out: &'a mut [f64],
+struct Normals<'a, W, T> {
+    words: &'a [W],
+    out: &'a mut [T],
 }
 
-impl Kernel for Normals<'_> {
+impl<W: Word, T: Float> Kernel for Normals<'_, W, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self) {
-        let mut words = self.bits.chunks_exact(2 * BLOCK);
         let mut values = self.out.chunks_exact_mut(2 * BLOCK);
-        for (words, values) in words.by_ref().zip(values.by_ref()) {
-            values.copy_from_slice(&block(words));
+        for (words, values) in self.words.chunks_exact(2 * BLOCK).zip(values.by_ref()) {
+            for (value, z) in values.iter_mut().zip(block(words)) {
+                *value = T::from_f64(z);
+            }
         }
         let rest = values.into_remainder();
         // With an odd length the words may fill a whole block that the values do not.
-        let words = &self.bits[self.bits.len() - rest.len().next_multiple_of(2)..];
+        let words = &self.words[self.words.len() - rest.len().next_multiple_of(2)..];
         let mut padded = [0; 2 * BLOCK];
-        padded[..words.len()].copy_from_slice(words);
-        rest.copy_from_slice(&block(&padded)[..rest.len()]);
+        for (padded, word) in padded.iter_mut().zip(words) {
+            *padded = word.value();
+        }
+        for (value, z) in rest.iter_mut().zip(block(&padded)) {
+            *value = T::from_f64(z);
+        }
     }
 }
 
 /// Transforms `2 * BLOCK` words. The loops over arrays of fixed length become vector instructions.
 #[inline(always)]
-fn block(words: &[u64]) -> [f64; 2 * BLOCK] {
+fn block<W: Word>(words: &[W]) -> [f64; 2 * BLOCK] {
     let (mut first, mut second) = ([0; BLOCK], [0; BLOCK]);
     for (i, pair) in words.chunks_exact(2).take(BLOCK).enumerate() {
-        first[i] = pair[0];
-        second[i] = pair[1];
+        first[i] = pair[0].value();
+        second[i] = pair[1].value();
+    }
+    // In three loops, because the chain of one pair from word to value is longer than what a processor looks ahead.
+    let (mut exponent, mut ratio, mut radius) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+    for i in 0..BLOCK {
+        (exponent[i], ratio[i]) = reduced(integer((first[i] >> 11) + 1) * UNIT);
+    }
+    for i in 0..BLOCK {
+        radius[i] = (-2.0 * ln_of(exponent[i], ratio[i])).sqrt();
     }
     let (mut cosine, mut sine) = ([0.0; BLOCK], [0.0; BLOCK]);
     for i in 0..BLOCK {
-        (cosine[i], sine[i]) = pair(first[i], second[i]);
+        let (s, c) = turn(second[i] >> 11);
+        (cosine[i], sine[i]) = (radius[i] * c, radius[i] * s);
     }
     let mut out = [0.0; 2 * BLOCK];
     for (i, values) in out.chunks_exact_mut(2).enumerate() {
@@ -118,13 +171,6 @@ fn block(words: &[u64]) -> [f64; 2 * BLOCK] {
         values[1] = sine[i];
     }
     out
-}
-
-#[inline(always)]
-fn pair(first: u64, second: u64) -> (f64, f64) {
-    let radius = (-2.0 * ln_unit(integer((first >> 11) + 1) * UNIT)).sqrt();
-    let (sine, cosine) = turn(second >> 11);
-    (radius * cosine, radius * sine)
 }
 
 /// 2⁻⁵³.
@@ -140,22 +186,27 @@ fn integer(k: u64) -> f64 {
     high * TWO_32 + low
 }
 
-/// ln u for u in [2⁻⁵³, 1]: u = 2ᵏ m with m in [√½, √2), and ln m = 2 artanh s with s = (m − 1)/(m + 1).
+/// k and s of u in [2⁻⁵³, 1]: u = 2ᵏ m with m in [√½, √2), s = (m − 1)/(m + 1).
 #[inline(always)]
-fn ln_unit(u: f64) -> f64 {
+fn reduced(u: f64) -> (f64, f64) {
     const ROOT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
     const ONE: u64 = 0x3ff0_0000_0000_0000;
     const MANTISSA: u64 = 0x000f_ffff_ffff_ffff;
+    let shifted = u.to_bits() + (ONE - ROOT_HALF);
+    // k + 1023 is at most 1023 here; subtracting in f64 makes it signed.
+    let exponent = integer(shifted >> 52) - 1023.0;
+    let m = f64::from_bits((shifted & MANTISSA) + ROOT_HALF);
+    (exponent, (m - 1.0) / (m + 1.0))
+}
+
+/// ln u = k ln 2 + 2 artanh s.
+#[inline(always)]
+fn ln_of(exponent: f64, s: f64) -> f64 {
     // The upper 32 bits of ln 2, so that k times it is exact, and what they leave out.
     const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() & 0xffff_ffff_0000_0000);
     // ln 2 − LN_2 = 2.319e-17: the bits of ln 2 that an f64 cannot hold.
     const LN_2_LOW: f64 = (LN_2 - LN_2_HIGH) + 2.319_046_813_846_299_6e-17;
 
-    let shifted = u.to_bits() + (ONE - ROOT_HALF);
-    // k + 1023 is at most 1023 here; subtracting in f64 makes it signed.
-    let exponent = integer(shifted >> 52) - 1023.0;
-    let m = f64::from_bits((shifted & MANTISSA) + ROOT_HALF);
-    let s = (m - 1.0) / (m + 1.0);
     let z = s * s;
     // artanh s = s (1 + z/3 + z²/5 + …); z is at most 0.0295, the first term left out 6e-19.
     let mut tail = 1.0 / 21.0;
@@ -183,6 +234,7 @@ fn turn(k: u64) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     /// SplitMix64, so that the tests need no generator.
     fn words(n: usize, mut state: u64) -> Vec<u64> {
@@ -216,13 +268,14 @@ mod tests {
         ];
         for word in words(200_000, 1).into_iter().chain(extremes) {
             let u = integer((word >> 11) + 1) * UNIT;
-            let (ours, exact) = (ln_unit(u), u.ln());
+            let (exponent, ratio) = reduced(u);
+            let (ours, exact) = (ln_of(exponent, ratio), u.ln());
             assert!(
                 (ours - exact).abs() <= 1.1e-15 * exact.abs(),
                 "ln {u}: {ours} against {exact}"
             );
         }
-        assert_eq!(ln_unit(1.0), 0.0);
+        assert_eq!(reduced(1.0), (0.0, 0.0));
     }
 
     #[test]
@@ -323,6 +376,25 @@ mod tests {
         assert!(out.iter().all(|z| z.is_finite()));
         assert!((out[0] - (2.0 * 53.0 * LN_2).sqrt()).abs() < 1e-14);
         assert_eq!(out[2].abs(), 0.0);
+    }
+
+    #[test]
+    fn bytes_give_the_values_of_their_words_in_both_types_on_any_number_of_threads() {
+        for n in [0, 1, 31, 100_001] {
+            let bits = words(n + n % 2, 7);
+            let bytes: Vec<u8> = bits.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let wanted = normals(&bits, n);
+            for threads in [1, 2] {
+                let (mut wide, mut narrow) = (vec![0.0f64; n], vec![0.0f32; n]);
+                crate::parallel::on_threads(threads, || {
+                    normals_from_bytes(&bytes, &mut wide).unwrap();
+                    normals_from_bytes(&bytes, &mut narrow).unwrap();
+                });
+                assert_eq!(wide, wanted);
+                assert!(narrow.iter().zip(&wanted).all(|(a, b)| *a == *b as f32));
+            }
+        }
+        assert!(normals_from_bytes(&[0; 8], &mut [0.0f32]).is_err());
     }
 
     #[test]

@@ -4,8 +4,9 @@ mod brownian;
 mod per_sample;
 mod seeded;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor, WithDType};
 use rand::RngCore;
+use tallow_kernels::Float;
 
 pub use brownian::BrownianPath;
 pub use per_sample::PerSample;
@@ -56,10 +57,20 @@ impl<N: Noise + ?Sized> Noise for Box<N> {
 
 /// `count` unit normal numbers: the same bits from the same generator on every processor.
 pub fn normals(count: usize, rng: &mut dyn RngCore) -> Vec<f64> {
-    let bits = words(count + count % 2, rng);
-    let mut out = vec![0.0; count];
-    // The only failure is a mismatch of the two lengths, which are right by the line above.
-    let _ = tallow_kernels::normals_from_bits(&bits, &mut out);
+    normals_of(count, rng)
+}
+
+/// [`normals`] rounded to another type, in pieces whose bytes stay in the cache between generator and transform.
+fn normals_of<T: Float>(count: usize, rng: &mut dyn RngCore) -> Vec<T> {
+    const PIECE: usize = 1 << 17;
+    let mut out = vec![T::default(); count];
+    let mut bytes = vec![0; 8 * PIECE.min(count.next_multiple_of(2))];
+    for values in out.chunks_mut(PIECE) {
+        let bytes = &mut bytes[..8 * values.len().next_multiple_of(2)];
+        rng.fill_bytes(bytes);
+        // The only failure is a mismatch of the two lengths, which are right by the line above.
+        let _ = tallow_kernels::normals_from_bytes(bytes, values);
+    }
     out
 }
 
@@ -78,11 +89,14 @@ pub fn uniforms(count: usize, rng: &mut dyn RngCore) -> Vec<f64> {
 ///
 /// When the type or device of `like` cannot take them.
 pub fn normal_like(like: &Tensor, rng: &mut dyn RngCore) -> Result<Tensor> {
+    if like.dtype() == DType::F32 {
+        return like_of(normals_of::<f32>(like.elem_count(), rng), like);
+    }
     like_of(normals(like.elem_count(), rng), like)
 }
 
 /// Numbers in the shape, type and on the device of `like`.
-fn like_of(values: Vec<f64>, like: &Tensor) -> Result<Tensor> {
+fn like_of<T: WithDType>(values: Vec<T>, like: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, like.shape(), &Device::Cpu)?
         .to_dtype(like.dtype())?
         .to_device(like.device())?)

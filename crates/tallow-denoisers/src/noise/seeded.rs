@@ -1,10 +1,11 @@
 //! One generator for all rows.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tallow_kernels::{ChaCha8, Float};
 
-use super::{Noise, normal_like};
+use super::{Noise, like_of};
 use crate::Result;
 
 /// One ChaCha8 stream for everything: the simplest source, for training and for sampling where a row's noise may depend on
@@ -44,6 +45,18 @@ impl Seeded {
         Self { rng }
     }
 
+    /// What [`normals`](super::normals) draws, on all threads.
+    fn normals<T: Float>(&mut self, count: usize) -> Result<Vec<T>> {
+        let position = self.rng.get_word_pos();
+        let chacha = ChaCha8::new(self.rng.get_seed(), self.rng.get_stream());
+        let values = chacha
+            .normals(position, count)
+            .map_err(candle_core::Error::wrap)?;
+        let words = 2 * count.next_multiple_of(2) as u128;
+        self.rng.set_word_pos(position.wrapping_add(words));
+        Ok(values)
+    }
+
     /// The position in the stream, in words of 32 bits: what a checkpoint keeps.
     #[must_use]
     pub fn position(&self) -> u128 {
@@ -71,26 +84,41 @@ impl RngCore for Seeded {
         self.rng.next_u64()
     }
 
+    /// The bytes are those of the generator; large requests are filled on all threads.
     fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        self.rng.fill_bytes(bytes);
+        /// Below this, finding the position again costs more than it gains.
+        const BULK: usize = 1 << 12;
+        if bytes.len() < BULK {
+            self.rng.fill_bytes(bytes);
+            return;
+        }
+        let position = self.rng.get_word_pos();
+        ChaCha8::new(self.rng.get_seed(), self.rng.get_stream()).fill(position, bytes);
+        // The generator, too, uses whole words.
+        self.rng
+            .set_word_pos(position.wrapping_add(bytes.len().div_ceil(4) as u128));
     }
 }
 
 impl Noise for Seeded {
     fn increment(&mut self, like: &Tensor, _from_lambda: f64, _to_lambda: f64) -> Result<Tensor> {
-        normal_like(like, self)
+        self.fresh(like)
     }
 
     fn fresh(&mut self, like: &Tensor) -> Result<Tensor> {
-        normal_like(like, self)
+        match like.dtype() {
+            DType::F32 => like_of(self.normals::<f32>(like.elem_count())?, like),
+            _ => like_of(self.normals::<f64>(like.elem_count())?, like),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
+    use candle_core::Device;
 
     use super::*;
+    use crate::normal_like;
 
     #[test]
     fn the_numbers_of_a_seed_never_change() {
@@ -122,6 +150,42 @@ mod tests {
             (fourth - 3.0).abs() < bound * 96f64.sqrt(),
             "fourth moment {fourth}"
         );
+    }
+
+    #[test]
+    fn a_stream_is_that_of_rand_chacha_however_it_is_cut_into_requests() {
+        let mut theirs = ChaCha8Rng::seed_from_u64(11);
+        theirs.set_stream(4);
+        let mut ours = Seeded::stream(11, 4);
+        for n in [3, 8, 5000, 1, 70_000, 64, 4096, 2_000_003, 12] {
+            let (mut a, mut b) = (vec![0; n], vec![0; n]);
+            ours.fill_bytes(&mut a);
+            theirs.fill_bytes(&mut b);
+            assert!(a == b, "a request of {n} bytes");
+            assert_eq!(ours.position(), theirs.get_word_pos());
+        }
+        assert_eq!(ours.next_u32(), theirs.next_u32());
+    }
+
+    #[test]
+    fn a_large_tensor_is_the_numbers_of_many_small_ones() {
+        let like = |n| Tensor::zeros(n, DType::F32, &Device::Cpu).unwrap();
+        let all = Seeded::new(6)
+            .fresh(&like(300_000))
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
+        let mut rng = Seeded::new(6);
+        let drawn = normal_like(&like(300_000), &mut rng)
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
+        assert!(all == drawn);
+        rng.seek(0);
+        let parts: Vec<f32> = (0..30)
+            .flat_map(|_| rng.fresh(&like(10_000)).unwrap().to_vec1::<f32>().unwrap())
+            .collect();
+        assert!(all == parts);
     }
 
     #[test]
