@@ -11,6 +11,7 @@ mod file;
 mod grids;
 pub mod guidance;
 pub mod likelihood;
+mod metrics;
 pub mod mixture;
 mod objectives;
 pub mod orders;
@@ -43,6 +44,7 @@ pub const FAMILIES: &[(&str, Check)] = &[
     }),
     ("couplings", |case, _| couplings::check(case).into()),
     ("objectives", |case, _| objectives::check(case).into()),
+    ("metrics", |case, _| metrics::check(case).into()),
     ("orders", |case, file| {
         orders::check(case.value(), &file.tables).into()
     }),

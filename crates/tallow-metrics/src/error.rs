@@ -63,9 +63,15 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// Moments that no points have, or that cannot be read.
+    #[error("these are no moments: {problem}")]
+    Moments {
+        /// What is wrong.
+        problem: String,
+    },
     /// Too few points for an unbiased estimate.
     #[error(
-        "the U-statistic needs at least 2 points on each side, got {count}: draw more, or use Statistic::V"
+        "an unbiased estimate needs at least 2 points on each side, got {count}: draw more, or use Statistic::V where there is one"
     )]
     TooFew {
         /// Points of the smaller cloud.
