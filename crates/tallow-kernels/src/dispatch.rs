@@ -94,6 +94,9 @@ fn has_avx512() -> bool {
 /// What differs between the compilations of one body.
 #[allow(unreachable_pub, reason = "a bound of the sealed trait `Element`")]
 pub trait Isa {
+    /// Bytes that all vector registers hold together.
+    const REGISTER_BYTES: usize;
+
     /// `a * b + c`, rounded once where the hardware can.
     fn mul_add<T: Multiply>(a: T, b: T, c: T) -> T;
 
@@ -138,6 +141,8 @@ impl Multiply for f64 {
 struct Separate;
 
 impl Isa for Separate {
+    const REGISTER_BYTES: usize = 16 * 16;
+
     #[inline(always)]
     fn mul_add<T: Multiply>(a: T, b: T, c: T) -> T {
         a.separate(b, c)
@@ -150,6 +155,8 @@ struct Fused;
 
 #[cfg(target_arch = "x86_64")]
 impl Isa for Fused {
+    const REGISTER_BYTES: usize = 16 * 32;
+
     #[inline(always)]
     fn mul_add<T: Multiply>(a: T, b: T, c: T) -> T {
         a.fused(b, c)
@@ -162,6 +169,8 @@ struct Wide;
 
 #[cfg(target_arch = "x86_64")]
 impl Isa for Wide {
+    const REGISTER_BYTES: usize = 32 * 64;
+
     #[inline(always)]
     fn mul_add<T: Multiply>(a: T, b: T, c: T) -> T {
         a.fused(b, c)

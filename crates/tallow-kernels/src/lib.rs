@@ -4,6 +4,7 @@
 mod activation;
 mod adamw;
 mod assignment;
+mod attention;
 mod buffer;
 mod chacha;
 mod circle;
@@ -27,11 +28,13 @@ mod sinkhorn;
 #[cfg(target_arch = "x86_64")]
 mod square;
 mod transport;
+mod turn;
 mod waves;
 
 pub use activation::Activation;
 pub use adamw::{AdamStep, Decay, Divisor, Variance};
 pub use assignment::{Assignment, assign};
+pub use attention::{Attention, AttentionGradients, AttentionSaved, HeadStrides, Heads, Mask};
 pub use chacha::ChaCha8;
 pub use circle::sin_cos;
 pub use convolution::Convolution;
