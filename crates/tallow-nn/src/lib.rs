@@ -6,6 +6,7 @@ mod adam;
 mod adamw;
 #[cfg(feature = "candle-nn")]
 mod candle_bridge;
+mod channels;
 mod conv2d;
 mod conv_transpose2d;
 mod convolution_composed;
@@ -43,6 +44,7 @@ mod testing;
 pub use activation::{activate, activate_dual};
 pub use adam::{Adam, AdamConfig};
 pub use adamw::{AdamW, AdamWConfig};
+pub use channels::{join_channels, join_channels_dual, shift_channels, shift_channels_dual};
 pub use conv_transpose2d::{ConvTranspose2d, ConvTranspose2dConfig};
 pub use conv2d::{Conv2d, Conv2dConfig};
 pub use descent::Descent;
