@@ -15,6 +15,7 @@ mod choice;
 mod columns;
 #[cfg(target_arch = "x86_64")]
 mod direct;
+mod fused;
 #[cfg(target_arch = "x86_64")]
 mod gather;
 mod general;
@@ -39,6 +40,7 @@ use crate::dispatch::Path;
 use crate::error::{Result, check_length};
 use crate::float::Float;
 use crate::linear::{Gradients, Wanted};
+pub use fused::{Epilogue, Prologue};
 use shape::Shape;
 
 /// The sizes of a convolution; fields with two values are (vertical, horizontal).
@@ -83,18 +85,26 @@ impl Convolution {
     ///
     /// As [`Convolution::output_size`]; when a slice does not have the length of its shape.
     pub fn forward<T: Float>(&self, x: &[T], weight: &[T], bias: Option<&[T]>) -> Result<Vec<T>> {
-        self.forward_on(Path::best(), x, weight, bias)
+        let epilogue = Epilogue {
+            bias,
+            ..Epilogue::default()
+        };
+        self.forward_on(Path::best(), x, weight, None, &epilogue)
     }
 
-    fn forward_on<T: Float>(&self, path: Path, x: &[T], weight: &[T], bias: Option<&[T]>) -> Result<Vec<T>> {
-        let shape = Shape::new(*self)?;
-        check_length("x", x.len(), shape.x_len)?;
-        check_length("weight", weight.len(), shape.weight_len)?;
-        if let Some(bias) = bias {
-            check_length("bias", bias.len(), self.outputs)?;
-        }
-        // SAFETY: `forward` writes y in full.
-        unsafe { written(shape.y_len, |y| choice::forward(path, &shape, x, weight, bias, y)) }
+    /// y = conv(f(x)) + what the epilogue adds, in one pass over memory; f is the prologue, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Convolution::forward`].
+    pub fn fused_forward<T: Float>(
+        &self,
+        x: &[T],
+        weight: &[T],
+        prologue: Option<&Prologue<'_, T>>,
+        epilogue: &Epilogue<'_, T>,
+    ) -> Result<Vec<T>> {
+        self.forward_on(Path::best(), x, weight, prologue, epilogue)
     }
 
     /// dx, the gradient of a loss with respect to x, from its gradient dy with respect to y.
@@ -103,19 +113,7 @@ impl Convolution {
     ///
     /// As [`Convolution::forward`].
     pub fn input_gradient<T: Float>(&self, dy: &[T], weight: &[T]) -> Result<Vec<T>> {
-        self.input_gradient_on(Path::best(), dy, weight)
-    }
-
-    fn input_gradient_on<T: Float>(&self, path: Path, dy: &[T], weight: &[T]) -> Result<Vec<T>> {
-        let shape = Shape::new(*self)?;
-        check_length("dy", dy.len(), shape.y_len)?;
-        check_length("weight", weight.len(), shape.weight_len)?;
-        // SAFETY: `input_gradient` writes dx in full.
-        unsafe {
-            written(shape.x_len, |dx| {
-                choice::input_gradient(path, &shape, dy, weight, dx)
-            })
-        }
+        self.input_gradient_on(Path::best(), dy, weight, None)
     }
 
     /// dw, the gradient of a loss with respect to the weight.
@@ -124,14 +122,7 @@ impl Convolution {
     ///
     /// As [`Convolution::forward`].
     pub fn weight_gradient<T: Float>(&self, x: &[T], dy: &[T]) -> Result<Vec<T>> {
-        self.weight_gradient_on(Path::best(), x, dy)
-    }
-
-    fn weight_gradient_on<T: Float>(&self, path: Path, x: &[T], dy: &[T]) -> Result<Vec<T>> {
-        let shape = Shape::new(*self)?;
-        check_length("x", x.len(), shape.x_len)?;
-        check_length("dy", dy.len(), shape.y_len)?;
-        choice::weight_gradient(path, &shape, x, dy)
+        self.weight_gradient_on(Path::best(), x, dy, None)
     }
 
     /// The gradient of a loss with respect to the bias: the sum of each channel of dy over images and positions.
@@ -158,6 +149,24 @@ impl Convolution {
         x_wanted: Wanted,
         weights_wanted: Wanted,
     ) -> Result<Gradients<T>> {
+        self.fused_backward(x, weight, dy, None, x_wanted, weights_wanted)
+    }
+
+    /// The gradients of [`Convolution::fused_forward`]; with a prologue, that of x is dz, the gradient with respect to
+    /// z = scale x + shift. Those of shift and residual are sums of dy, and dy.
+    ///
+    /// # Errors
+    ///
+    /// As [`Convolution::forward`].
+    pub fn fused_backward<T: Float>(
+        &self,
+        x: &[T],
+        weight: &[T],
+        dy: &[T],
+        prologue: Option<&Prologue<'_, T>>,
+        x_wanted: Wanted,
+        weights_wanted: Wanted,
+    ) -> Result<Gradients<T>> {
         let shape = Shape::new(*self)?;
         check_length("x", x.len(), shape.x_len)?;
         check_length("weight", weight.len(), shape.weight_len)?;
@@ -168,13 +177,69 @@ impl Convolution {
             bias: None,
         };
         if x_wanted == Wanted::Yes {
-            gradients.x = Some(self.input_gradient(dy, weight)?);
+            let prologue = prologue.map(|prologue| (prologue, x));
+            gradients.x = Some(self.input_gradient_on(Path::best(), dy, weight, prologue)?);
         }
         if weights_wanted == Wanted::Yes {
-            gradients.weight = Some(self.weight_gradient(x, dy)?);
+            gradients.weight = Some(self.weight_gradient_on(Path::best(), x, dy, prologue)?);
             gradients.bias = Some(self.bias_gradient(dy)?);
         }
         Ok(gradients)
+    }
+
+    fn forward_on<T: Float>(
+        &self,
+        path: Path,
+        x: &[T],
+        weight: &[T],
+        prologue: Option<&Prologue<'_, T>>,
+        epilogue: &Epilogue<'_, T>,
+    ) -> Result<Vec<T>> {
+        let shape = Shape::new(*self)?;
+        check_length("x", x.len(), shape.x_len)?;
+        check_length("weight", weight.len(), shape.weight_len)?;
+        prologue.map_or(Ok(()), |prologue| prologue.check(&shape))?;
+        epilogue.check(&shape)?;
+        let around = (prologue, epilogue);
+        // SAFETY: `forward` writes y in full.
+        unsafe {
+            written(shape.y_len, |y| {
+                choice::forward(path, &shape, x, weight, around, y)
+            })
+        }
+    }
+
+    fn input_gradient_on<T: Float>(
+        &self,
+        path: Path,
+        dy: &[T],
+        weight: &[T],
+        prologue: Option<(&Prologue<'_, T>, &[T])>,
+    ) -> Result<Vec<T>> {
+        let shape = Shape::new(*self)?;
+        check_length("dy", dy.len(), shape.y_len)?;
+        check_length("weight", weight.len(), shape.weight_len)?;
+        prologue.map_or(Ok(()), |(prologue, _)| prologue.check(&shape))?;
+        // SAFETY: `input_gradient` writes dx in full.
+        unsafe {
+            written(shape.x_len, |dx| {
+                choice::input_gradient(path, &shape, dy, weight, prologue, dx)
+            })
+        }
+    }
+
+    fn weight_gradient_on<T: Float>(
+        &self,
+        path: Path,
+        x: &[T],
+        dy: &[T],
+        prologue: Option<&Prologue<'_, T>>,
+    ) -> Result<Vec<T>> {
+        let shape = Shape::new(*self)?;
+        check_length("x", x.len(), shape.x_len)?;
+        check_length("dy", dy.len(), shape.y_len)?;
+        prologue.map_or(Ok(()), |prologue| prologue.check(&shape))?;
+        choice::weight_gradient(path, &shape, x, prologue, dy)
     }
 }
 

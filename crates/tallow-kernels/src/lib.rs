@@ -38,7 +38,7 @@ pub use assignment::{Assignment, assign};
 pub use attention::{Attention, AttentionGradients, AttentionSaved, HeadStrides, Heads, Mask};
 pub use chacha::ChaCha8;
 pub use circle::sin_cos;
-pub use convolution::Convolution;
+pub use convolution::{Convolution, Epilogue, Prologue};
 pub use dispatch::Path;
 pub use distances::squared_distances;
 pub use error::{Error, Result};

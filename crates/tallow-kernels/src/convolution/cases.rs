@@ -69,10 +69,14 @@ impl<T: Float> Case<T> {
             bias,
             dy,
         } = self;
+        let epilogue = Epilogue {
+            bias: Some(bias),
+            ..Epilogue::default()
+        };
         [
-            sizes.forward_on(path, x, weight, Some(bias)).unwrap(),
-            sizes.input_gradient_on(path, dy, weight).unwrap(),
-            sizes.weight_gradient_on(path, x, dy).unwrap(),
+            sizes.forward_on(path, x, weight, None, &epilogue).unwrap(),
+            sizes.input_gradient_on(path, dy, weight, None).unwrap(),
+            sizes.weight_gradient_on(path, x, dy, None).unwrap(),
             sizes.bias_gradient(dy).unwrap(),
         ]
     }

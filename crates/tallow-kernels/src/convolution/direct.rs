@@ -8,12 +8,14 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::columns::is_image;
+use super::fused::{Epilogue, Prologue, slope_times};
 use super::gather::{Gather, Source};
 use super::layout::{Axis, Layout, Piece};
 use super::pack::{Block, Direction, Packed};
 use super::rows;
 use super::shape::Shape;
 use super::tiles::{Sweep, sweep};
+use crate::buffer::assume_written;
 use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::Result;
 use crate::parallel;
@@ -29,25 +31,50 @@ pub(super) fn suits(path: Path, shape: &Shape) -> bool {
 
 /// What happens to a row of the target when it is written back.
 pub(super) trait Finish: Sync {
-    fn row(&self, place: Place, values: &[f32], target: &mut [MaybeUninit<f32>]);
+    fn row<I: Isa>(&self, place: Place, values: &[f32], target: &mut [MaybeUninit<f32>]);
 }
 
 /// One row of the target.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
+    pub(super) image: usize,
     pub(super) channel: usize,
     /// Where the row starts in the tensor.
     pub(super) start: usize,
 }
 
-/// Adds the bias, if there is one.
-pub(super) struct AddBias<'a>(pub(super) Option<&'a [f32]>);
+/// y: adds the epilogue.
+pub(super) struct Add<'a> {
+    pub(super) outputs: usize,
+    pub(super) epilogue: Epilogue<'a, f32>,
+}
 
-impl Finish for AddBias<'_> {
+impl Finish for Add<'_> {
     #[inline(always)]
-    fn row(&self, place: Place, values: &[f32], target: &mut [MaybeUninit<f32>]) {
-        let bias = self.0.map_or(0.0, |bias| bias[place.channel]);
-        rows::add(values, bias, None, target);
+    fn row<I: Isa>(&self, place: Place, values: &[f32], target: &mut [MaybeUninit<f32>]) {
+        let plane = place.image * self.outputs + place.channel;
+        let constant = self.epilogue.constant(plane, place.channel);
+        let residual = self
+            .epilogue
+            .residual
+            .map(|residual| &residual[place.start..][..target.len()]);
+        rows::add(values, constant, residual, target);
+    }
+}
+
+/// dx, or, with a prologue, its x and the number of its channels, dz.
+pub(super) struct Slope<'a>(pub(super) Option<(Prologue<'a, f32>, &'a [f32], usize)>);
+
+impl Finish for Slope<'_> {
+    #[inline(always)]
+    fn row<I: Isa>(&self, place: Place, values: &[f32], target: &mut [MaybeUninit<f32>]) {
+        rows::add(values, 0.0, None, target);
+        if let Some((prologue, x, inputs)) = &self.0 {
+            let x = &x[place.start..][..target.len()];
+            let plane = place.image * inputs + place.channel;
+            // SAFETY: `add` has written the row.
+            slope_times::<f32, I>(prologue, plane, x, unsafe { assume_written(target) });
+        }
     }
 }
 
@@ -55,7 +82,7 @@ impl Finish for AddBias<'_> {
 pub(super) fn forward(
     path: Path,
     shape: &Shape,
-    x: &[f32],
+    x: (&[f32], Option<Prologue<'_, f32>>),
     weight: &[f32],
     finish: &impl Finish,
     y: &mut [MaybeUninit<f32>],
@@ -74,7 +101,16 @@ pub(super) fn input_gradient(
     dx: &mut [MaybeUninit<f32>],
 ) -> Result<()> {
     let axes = [Axis::backward(shape, 0), Axis::backward(shape, 1)];
-    convolve(path, shape, Direction::Backward, axes, dy, weight, finish, dx)
+    convolve(
+        path,
+        shape,
+        Direction::Backward,
+        axes,
+        (dy, None),
+        weight,
+        finish,
+        dx,
+    )
 }
 
 #[allow(clippy::too_many_arguments, reason = "the two functions above, in one")]
@@ -83,7 +119,7 @@ fn convolve(
     shape: &Shape,
     direction: Direction,
     axes: [Axis; 2],
-    source: &[f32],
+    source: (&[f32], Option<Prologue<'_, f32>>),
     weight: &[f32],
     finish: &impl Finish,
     target: &mut [MaybeUninit<f32>],
@@ -113,7 +149,8 @@ fn convolve(
         layout: &layout,
         weights: &weights,
         offsets: &offsets,
-        source,
+        source: source.0,
+        prologue: source.1,
         source_channels: of,
         target_channels: targets,
         finish,
@@ -162,6 +199,7 @@ struct Job<'a, F> {
     /// For each phase of the target, the taps' offsets.
     offsets: &'a [Vec<usize>],
     source: &'a [f32],
+    prologue: Option<Prologue<'a, f32>>,
     source_channels: usize,
     target_channels: usize,
     finish: &'a F,
@@ -178,13 +216,14 @@ impl<F: Finish> Job<'_, F> {
             weights.channels * layout.channel_len,
             8 * columns * layout.target_len,
             horizontal.target,
+            self.prologue.map_or(0, |_| vertical.source * horizontal.source),
         ];
-        with_scratch(sizes, |[memory, results, line]| {
+        with_scratch(sizes, |[memory, results, line, plane]| {
             let mut gathered = None;
             for unit in units {
                 let (group, block) = (unit / weights.blocks.len(), unit % weights.blocks.len());
                 if gathered != Some(group) {
-                    self.gather(piece, group, memory);
+                    self.gather(piece, group, memory, plane);
                     gathered = Some(group);
                 }
                 for row in 0..vertical.targets.len() {
@@ -220,11 +259,12 @@ impl<F: Finish> Job<'_, F> {
         });
     }
 
-    fn gather(&self, piece: &Piece, group: usize, memory: &mut [f32]) {
+    fn gather(&self, piece: &Piece, group: usize, memory: &mut [f32], plane: &mut [f32]) {
         let source = Source {
             values: self.source,
             of: self.source_channels,
             first: group * self.weights.channels,
+            prologue: self.prologue,
         };
         let layout = self.layout;
         dispatch::run(
@@ -234,6 +274,7 @@ impl<F: Finish> Job<'_, F> {
                 piece,
                 source,
                 memory,
+                plane,
             },
         );
     }
@@ -279,6 +320,7 @@ impl<F: Finish> Kernel for WriteBack<'_, F> {
                     let results = &results[channel * layout.target_len + from..];
                     let row = phase.origin + (flat_row - phase.range.start) * vertical.targets.len();
                     let place = Place {
+                        image: piece.image + image,
                         channel: self.channel + channel,
                         start: (plane * height + row) * width,
                     };
@@ -290,7 +332,7 @@ impl<F: Finish> Kernel for WriteBack<'_, F> {
                         interleave(layout, results, line);
                         &*line
                     };
-                    job.finish.row(place, values, target);
+                    job.finish.row::<I>(place, values, target);
                 }
             }
         }

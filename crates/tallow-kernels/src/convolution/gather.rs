@@ -1,6 +1,9 @@
 //! Copies images into the flat working memory of a task.
 
-use super::layout::{Layout, Piece};
+use std::ops::Range;
+
+use super::fused::Prologue;
+use super::layout::{Axis, Layout, Piece};
 use super::rows;
 use crate::dispatch::{Isa, Kernel};
 
@@ -12,6 +15,8 @@ pub(super) struct Source<'a> {
     pub(super) of: usize,
     /// The first that is read.
     pub(super) first: usize,
+    /// What is applied to the values on the way.
+    pub(super) prologue: Option<Prologue<'a, f32>>,
 }
 
 impl<'a> Source<'a> {
@@ -26,6 +31,8 @@ pub(super) struct Gather<'a> {
     pub(super) piece: &'a Piece,
     pub(super) source: Source<'a>,
     pub(super) memory: &'a mut [f32],
+    /// Room for one channel of an image, if there is a prologue.
+    pub(super) plane: &'a mut [f32],
 }
 
 impl Kernel for Gather<'_> {
@@ -38,13 +45,21 @@ impl Kernel for Gather<'_> {
             piece,
             source,
             memory,
+            plane: room,
         } = self;
         let [vertical, horizontal] = &layout.axes;
         let plane_len = vertical.source * horizontal.source;
         for (channel, memory) in memory.chunks_exact_mut(layout.channel_len).enumerate() {
             memory.fill(0.0);
             for image in 0..piece.images {
-                let plane = source.plane(piece.image + image, channel, plane_len);
+                let mut plane = source.plane(piece.image + image, channel, plane_len);
+                if let Some(prologue) = &source.prologue {
+                    let lines = lines(vertical, piece);
+                    let lines = lines.start * horizontal.source..lines.end * horizontal.source;
+                    let index = (piece.image + image) * source.of + source.first + channel;
+                    prologue.apply::<I>(index, &plane[lines.clone()], &mut room[lines], None);
+                    plane = &*room;
+                }
                 let phases = vertical
                     .phases
                     .iter()
@@ -56,6 +71,15 @@ impl Kernel for Gather<'_> {
             }
         }
     }
+}
+
+/// The rows of the source that a piece may read.
+#[inline(always)]
+fn lines(vertical: &Axis, piece: &Piece) -> Range<usize> {
+    let start = (piece.rows.start * vertical.step).saturating_sub(vertical.lead);
+    let end = ((piece.rows.end + vertical.reach) * vertical.step).saturating_sub(vertical.lead);
+    let end = end.min(vertical.source);
+    start.min(end)..end
 }
 
 /// One phase of one channel of one image; zeros are there already.

@@ -7,6 +7,7 @@
 use std::mem::MaybeUninit;
 
 use super::columns::{Gather, Scatter, is_image};
+use super::fused::Epilogue;
 use super::shape::Shape;
 use crate::buffer::{as_place, assume_written, written};
 use crate::dispatch::{self, Isa, Kernel, Path};
@@ -23,7 +24,7 @@ pub(super) fn forward<T: Float>(
     shape: &Shape,
     x: &[T],
     weight: &[T],
-    bias: Option<&[T]>,
+    epilogue: &Epilogue<'_, T>,
     y: &mut [MaybeUninit<T>],
 ) -> Result<()> {
     parallel::try_for_each(shape.cost(), images(shape, y, shape.image_out), |(image, y)| {
@@ -33,10 +34,8 @@ pub(super) fn forward<T: Float>(
                 let y = &mut y[group * group_out(shape)..][..group_out(shape)];
                 multiply(weight_of(shape, weight, group)?, matrix(shape, columns)?, y)?;
             }
-            if let Some(bias) = bias {
-                // SAFETY: the products of all groups have written the image.
-                add_bias(unsafe { assume_written(y) }, bias, shape.positions());
-            }
+            // SAFETY: the products of all groups have written the image.
+            add(epilogue, shape, image, unsafe { assume_written(y) });
             Ok(())
         })
     })
@@ -195,9 +194,17 @@ fn weight_of<'a, T>(shape: &Shape, weight: &'a [T], group: usize) -> Result<Matr
     Matrix::new(&weight[group * len..][..len], rows, shape.depth)
 }
 
-fn add_bias<T: Float>(y: &mut [T], bias: &[T], positions: usize) {
-    for (channel, &bias) in y.chunks_mut(positions.max(1)).zip(bias) {
-        channel.iter_mut().for_each(|y| *y = *y + bias);
+fn add<T: Float>(epilogue: &Epilogue<'_, T>, shape: &Shape, image: usize, y: &mut [T]) {
+    let positions = shape.positions();
+    if epilogue.bias.is_some() || epilogue.shift.is_some() {
+        for (channel, y) in y.chunks_mut(positions).enumerate() {
+            let constant = epilogue.constant(image * shape.sizes.outputs + channel, channel);
+            y.iter_mut().for_each(|y| *y = *y + constant);
+        }
+    }
+    if let Some(residual) = epilogue.residual {
+        let residual = &residual[image * shape.image_out..];
+        y.iter_mut().zip(residual).for_each(|(y, &r)| *y = *y + r);
     }
 }
 

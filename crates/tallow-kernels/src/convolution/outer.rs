@@ -5,6 +5,7 @@
 //! value of x multiplies a vector of channels; with few, vectors of positions are multiplied.
 
 use super::direct::suits;
+use super::fused::Prologue;
 use super::gather::{Gather, Source};
 use super::layout::{Axis, Layout, Piece};
 use super::products::{Dy, Sums, Turn, accumulate, lanes};
@@ -24,7 +25,12 @@ const FEW: usize = 6;
 const POSITIONS: usize = 224;
 
 /// dw, (outputs, inputs/groups, kernel height, kernel width).
-pub(super) fn weight_gradient(path: Path, shape: &Shape, x: &[f32], dy: &[f32]) -> Result<Vec<f32>> {
+pub(super) fn weight_gradient(
+    path: Path,
+    shape: &Shape,
+    x: (&[f32], Option<Prologue<'_, f32>>),
+    dy: &[f32],
+) -> Result<Vec<f32>> {
     debug_assert!(suits(path, shape));
     let sizes = &shape.sizes;
     let inputs = sizes.inputs / sizes.groups;
@@ -50,7 +56,8 @@ pub(super) fn weight_gradient(path: Path, shape: &Shape, x: &[f32], dy: &[f32]) 
         shape,
         layout: &layout,
         offsets: &offsets,
-        x,
+        x: x.0,
+        prologue: x.1,
         dy,
         inputs,
         outputs,
@@ -92,6 +99,7 @@ struct Job<'a> {
     layout: &'a Layout,
     offsets: &'a [usize],
     x: &'a [f32],
+    prologue: Option<Prologue<'a, f32>>,
     dy: &'a [f32],
     /// Channels of a group.
     inputs: usize,
@@ -118,13 +126,16 @@ impl Job<'_> {
         } else {
             rows * columns * self.lanes
         };
-        with_scratch([self.inputs * layout.channel_len, dy_len], |[memory, turned]| {
+        let plane_len = layout.axes[0].source * layout.axes[1].source;
+        let plane_len = self.prologue.map_or(0, |_| plane_len);
+        let sizes = [self.inputs * layout.channel_len, dy_len, plane_len];
+        with_scratch(sizes, |[memory, turned, plane]| {
             for piece in pieces {
                 let mut gathered = None;
                 for (index, sums) in sums.chunks_exact_mut(per_unit).enumerate() {
                     let (group, block) = ((first + index) / self.blocks, (first + index) % self.blocks);
                     if gathered != Some(group) {
-                        self.gather(piece, group, memory);
+                        self.gather(piece, group, memory, plane);
                         gathered = Some(group);
                     }
                     let channel = group * self.outputs + block * self.block;
@@ -139,11 +150,12 @@ impl Job<'_> {
         });
     }
 
-    fn gather(&self, piece: &Piece, group: usize, memory: &mut [f32]) {
+    fn gather(&self, piece: &Piece, group: usize, memory: &mut [f32], plane: &mut [f32]) {
         let source = Source {
             values: self.x,
             of: self.shape.sizes.inputs,
             first: group * self.inputs,
+            prologue: self.prologue,
         };
         let layout = self.layout;
         dispatch::run(
@@ -153,6 +165,7 @@ impl Job<'_> {
                 piece,
                 source,
                 memory,
+                plane,
             },
         );
     }
