@@ -15,7 +15,7 @@ use std::mem::MaybeUninit;
 
 use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::{Result, check_length};
-use crate::float::{Float, exp, exp_m1_of_negative};
+use crate::float::{Float, exp, exp_m1_of_negative, reciprocal_of_one_to_two};
 use crate::gaussian::distribution;
 
 /// The function between two layers.
@@ -200,8 +200,8 @@ impl<T: Float, I: Isa> Body<T, I> for Epilogue<'_, T> {
 /// s(z) and 1 − s(z), both without cancellation: the exponential is taken of −|z|.
 #[inline(always)]
 fn sigmoid<T: Float, I: Isa>(z: T) -> (T, T) {
-    let e = exp::<T, I>(-z.magnitude());
-    let large = T::from_f64(1.0) / (e + T::from_f64(1.0));
+    let e = (-z.magnitude()).exp_of_negative::<I>();
+    let large = reciprocal_of_one_to_two::<T, I>(e + T::from_f64(1.0));
     let small = e * large;
     if z < T::from_f64(0.0) {
         (small, large)

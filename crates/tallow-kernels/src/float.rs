@@ -44,6 +44,9 @@ pub trait Element:
     /// (2ᵃ, 2ᵇ, eʳ − 1) with a + b = n: two factors, because 2ⁿ alone may overflow where eˣ does not.
     #[doc(hidden)]
     fn exp_parts<I: Isa>(self) -> (Self, Self, Self);
+    /// How often Newton's step must square an error of 1 % for this type.
+    #[doc(hidden)]
+    const SQUARINGS: usize;
     /// Coefficients of P and Q in Mills's ratio, see `gaussian`.
     #[doc(hidden)]
     const MILLS: [&'static [Self]; 2];
@@ -67,7 +70,23 @@ pub(crate) fn exp_m1_of_negative<T: Float, I: Isa>(x: T) -> T {
     I::mul_add(scale, p, scale - T::from_f64(1.0))
 }
 
+/// 1/d for d in [1, 2], up to two last bits, in a third of the time of a division of wide vectors.
+///
+/// The start (32 d² − 144 d + 210)/99 has the relative error T₃(2d − 3)/99, the smallest of any square; each step of
+/// Newton's method squares the error.
+#[inline(always)]
+pub(crate) fn reciprocal_of_one_to_two<T: Float, I: Isa>(d: T) -> T {
+    let (a, b, c) = (32.0 / 99.0, -144.0 / 99.0, 210.0 / 99.0);
+    let start = I::mul_add(T::from_f64(a), d, T::from_f64(b));
+    let mut r = I::mul_add(start, d, T::from_f64(c));
+    for _ in 0..T::SQUARINGS {
+        r = I::mul_add(r, I::mul_add(-d, r, T::from_f64(1.0)), r);
+    }
+    r
+}
+
 impl Element for f32 {
+    const SQUARINGS: usize = 2;
     const MILLS: [&'static [Self]; 2] = gaussian::MILLS_F32;
 
     #[inline(always)]
@@ -142,6 +161,7 @@ impl Element for f32 {
 }
 
 impl Element for f64 {
+    const SQUARINGS: usize = 3;
     const MILLS: [&'static [Self]; 2] = gaussian::MILLS_F64;
 
     #[inline(always)]
@@ -220,6 +240,41 @@ mod tests {
     use crate::dispatch::{Kernel, Path, run};
 
     struct Exp<T>(Vec<T>);
+
+    struct Reciprocal<T>(Vec<T>);
+
+    impl<T: Float> Kernel for Reciprocal<T> {
+        type Output = Vec<T>;
+
+        #[inline(always)]
+        fn run<I: Isa>(self) -> Vec<T> {
+            let reciprocals = self.0.iter().map(|&d| reciprocal_of_one_to_two::<T, I>(d));
+            reciprocals.collect()
+        }
+    }
+
+    #[test]
+    fn reciprocals_are_those_of_a_division_up_to_two_last_bits_on_every_path() {
+        for path in Path::available() {
+            let ds: Vec<f64> = (0..=100_000).map(|i| 1.0 + f64::from(i) * 1e-5).collect();
+            for (d, r) in ds.iter().zip(run(path, Reciprocal(ds.clone()))) {
+                assert!(
+                    (r * d - 1.0).abs() <= 2.0 * f64::EPSILON,
+                    "{} 1/{d}: {r}",
+                    path.name()
+                );
+            }
+            let ds: Vec<f32> = ds.into_iter().map(|d| d as f32).collect();
+            for (&d, r) in ds.iter().zip(run(path, Reciprocal(ds.clone()))) {
+                let error = (f64::from(r) * f64::from(d) - 1.0).abs();
+                assert!(
+                    error <= 2.0 * f64::from(f32::EPSILON),
+                    "{} 1/{d}: {r}",
+                    path.name()
+                );
+            }
+        }
+    }
 
     impl<T: Float> Kernel for Exp<T> {
         type Output = (Vec<T>, Vec<T>);
