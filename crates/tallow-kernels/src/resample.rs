@@ -205,8 +205,36 @@ const TASK: usize = 1 << 15;
 struct Taps<'a, T> {
     axis: &'a Axis,
     taps: Vec<(usize, T)>,
-    /// Every output is one input as it is.
-    copies: bool,
+    pattern: Pattern,
+}
+
+/// What is simpler than a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pattern {
+    /// Each input is so many outputs, one after the other.
+    Repeats(usize),
+    /// Each output is so many inputs, one after the other, all of the same weight.
+    Blocks(usize),
+    Table,
+}
+
+impl Pattern {
+    fn of(axis: &Axis) -> Self {
+        let (inputs, outputs) = (axis.inputs(), axis.outputs());
+        let repeats = outputs / inputs.max(1);
+        let repeated = |output: usize| axis.taps(output) == [(output / repeats.max(1), 1.0)];
+        if outputs == repeats * inputs && (0..outputs).all(repeated) {
+            return Self::Repeats(repeats);
+        }
+        let block = inputs / outputs.max(1);
+        let weight = axis.taps.first().map_or(0.0, |tap| tap.1);
+        let in_order = |(place, tap): (usize, &(usize, f64))| *tap == (place, weight);
+        let even = (0..outputs).all(|output| axis.taps(output).len() == block);
+        if inputs == block * outputs && even && axis.taps.iter().enumerate().all(in_order) {
+            return Self::Blocks(block);
+        }
+        Self::Table
+    }
 }
 
 impl<'a, T: Float> Taps<'a, T> {
@@ -217,7 +245,7 @@ impl<'a, T: Float> Taps<'a, T> {
             taps: taps
                 .map(|&(input, weight)| (input, T::from_f64(weight)))
                 .collect(),
-            copies: (0..axis.outputs()).all(|output| matches!(axis.taps(output), [(_, 1.0)])),
+            pattern: Pattern::of(axis),
         }
     }
 
@@ -227,20 +255,29 @@ impl<'a, T: Float> Taps<'a, T> {
 
     /// x Bᵀ for every row.
     fn along_rows(&self, x: &[T], y: &mut [T]) {
-        let rows = x.chunks_exact(self.axis.inputs());
-        for (x, y) in rows.zip(y.chunks_exact_mut(self.axis.outputs())) {
-            if self.copies {
-                for (y, &(input, _)) in y.iter_mut().zip(&self.taps) {
-                    *y = x[input];
+        match self.pattern {
+            // Rows follow each other, so they are one long row.
+            Pattern::Repeats(2) => repeat::<T, 2>(x, y),
+            Pattern::Repeats(times) => {
+                for (y, &x) in y.chunks_exact_mut(times).zip(x) {
+                    y.fill(x);
                 }
-                continue;
             }
-            for (y, output) in y.iter_mut().zip(0..) {
-                let mut sum = T::default();
-                for &(input, weight) in self.of(output) {
-                    sum = sum + weight * x[input];
+            Pattern::Blocks(2) => sum_blocks::<T, 2>(self.taps[0].1, x, y),
+            Pattern::Blocks(length) => {
+                let weight = self.taps[0].1;
+                for (y, x) in y.iter_mut().zip(x.chunks_exact(length)) {
+                    *y = x.iter().fold(T::default(), |sum, &x| sum + weight * x);
                 }
-                *y = sum;
+            }
+            Pattern::Table => {
+                let rows = x.chunks_exact(self.axis.inputs());
+                for (x, y) in rows.zip(y.chunks_exact_mut(self.axis.outputs())) {
+                    for (y, output) in y.iter_mut().zip(0..) {
+                        let taps = self.of(output).iter();
+                        *y = taps.fold(T::default(), |sum, &(input, weight)| sum + weight * x[input]);
+                    }
+                }
             }
         }
     }
@@ -249,17 +286,35 @@ impl<'a, T: Float> Taps<'a, T> {
     fn along_columns(&self, columns: usize, x: &[T], y: &mut [T]) {
         for (y, output) in y.chunks_exact_mut(columns).zip(0..) {
             let row = |input: usize| &x[input * columns..][..columns];
-            if self.copies {
-                y.copy_from_slice(row(self.taps[output].0));
+            if let Pattern::Repeats(times) = self.pattern {
+                y.copy_from_slice(row(output / times));
                 continue;
             }
-            y.fill(T::default());
-            for &(input, weight) in self.of(output) {
+            let Some((&(first, weight), rest)) = self.of(output).split_first() else {
+                y.fill(T::default());
+                continue;
+            };
+            for (y, &x) in y.iter_mut().zip(row(first)) {
+                *y = weight * x;
+            }
+            for &(input, weight) in rest {
                 for (y, &x) in y.iter_mut().zip(row(input)) {
                     *y = *y + weight * x;
                 }
             }
         }
+    }
+}
+
+fn repeat<T: Float, const N: usize>(x: &[T], y: &mut [T]) {
+    for (y, &x) in y.as_chunks_mut::<N>().0.iter_mut().zip(x) {
+        *y = [x; N];
+    }
+}
+
+fn sum_blocks<T: Float, const N: usize>(weight: T, x: &[T], y: &mut [T]) {
+    for (y, x) in y.iter_mut().zip(x.as_chunks::<N>().0) {
+        *y = x.iter().fold(T::default(), |sum, &x| sum + weight * x);
     }
 }
 

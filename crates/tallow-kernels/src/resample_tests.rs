@@ -101,6 +101,26 @@ fn integer_factors_repeat_and_sizes_take_the_floor() {
 }
 
 #[test]
+fn patterns_are_seen_where_they_are() {
+    let nearest = |inputs, outputs| Axis::nearest(inputs, outputs).unwrap();
+    for (axis, pattern) in [
+        (nearest(3, 3), Pattern::Repeats(1)),
+        (nearest(3, 6), Pattern::Repeats(2)),
+        (nearest(3, 5), Pattern::Table),
+        (nearest(6, 3), Pattern::Table),
+        (nearest(3, 9).transposed(), Pattern::Blocks(3)),
+        (Axis::average(6, 2, 2).unwrap(), Pattern::Blocks(2)),
+        (Axis::average(7, 2, 2).unwrap(), Pattern::Table),
+        (Axis::average(6, 3, 1).unwrap(), Pattern::Table),
+        (Axis::average(6, 2, 2).unwrap().transposed(), Pattern::Table),
+        (Axis::linear(4, 4).unwrap(), Pattern::Repeats(1)),
+        (Axis::linear(4, 8).unwrap(), Pattern::Table),
+    ] {
+        assert_eq!(Pattern::of(&axis), pattern, "{axis:?}");
+    }
+}
+
+#[test]
 fn planes_have_the_same_bytes_in_every_batch_and_on_any_threads() {
     let (height, width) = (Axis::linear(33, 70).unwrap(), Axis::nearest(40, 80).unwrap());
     let x: Vec<f32> = waves(64 * 33 * 40).iter().map(|&v| v as f32).collect();

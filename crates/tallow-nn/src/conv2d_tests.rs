@@ -203,6 +203,55 @@ fn rows_have_the_same_bytes_in_every_batch_and_none_gives_none() {
 }
 
 #[test]
+fn at_the_sizes_of_networks_single_precision_follows_double_and_rows_keep_their_bytes() {
+    for (config, kernel, [inputs, outputs], [height, width]) in [
+        (Conv2dConfig::same([3, 3]), [3, 3], [16, 24], [28, 28]),
+        (
+            Conv2dConfig::same([3, 3]).strided([2, 2]),
+            [3, 3],
+            [24, 16],
+            [28, 30],
+        ),
+        (Conv2dConfig::default(), [1, 1], [32, 48], [14, 14]),
+        (Conv2dConfig::same([3, 3]), [3, 3], [3, 32], [17, 23]),
+        (config([1, 1], [3, 3], [1, 1], 8), [7, 7], [16, 16], [16, 16]),
+    ] {
+        let parts = [
+            random((64, inputs, height, width), 34),
+            random((outputs, inputs / config.groups, kernel[0], kernel[1]), 35),
+            random(outputs, 36),
+        ];
+        let run = |dtype: DType| {
+            let [x, weight, bias] = parts
+                .clone()
+                .map(|part| Var::from_tensor(&part.to_dtype(dtype).unwrap()).unwrap());
+            let layer = Conv2d::from_tensors(&weight, Some(&bias), config).unwrap();
+            let y = layer.forward(&x).unwrap();
+            let projection = random(y.shape(), 37).to_dtype(dtype).unwrap();
+            let gradients = (&y * projection).unwrap().sum_all().unwrap().backward().unwrap();
+            if dtype == DType::F32 {
+                for rows in [1, 2, 7] {
+                    let some = layer.forward(&x.narrow(0, 64 - rows, rows).unwrap()).unwrap();
+                    assert_eq!(distance(&some, &y.narrow(0, 64 - rows, rows).unwrap()), 0.0);
+                }
+            }
+            let gradient = |variable: &Var| gradients.get(variable).unwrap().clone();
+            [y.detach(), gradient(&x), gradient(&weight), gradient(&bias)]
+        };
+        for (index, (single, double)) in run(DType::F32).iter().zip(run(DType::F64)).enumerate() {
+            let largest = numbers(&double)
+                .into_iter()
+                .fold(0.0, |max: f64, v| max.max(v.abs()));
+            let error = distance(single, &double);
+            assert!(
+                error < 1e-5 * largest,
+                "{config:?}, part {index}: {error} of {largest}"
+            );
+        }
+    }
+}
+
+#[test]
 fn only_what_is_tracked_gets_a_gradient() {
     let parameters = Parameters::new(3, DType::F64, &Device::Cpu);
     let config = Conv2dConfig::same([3, 3]);
