@@ -130,6 +130,22 @@ pub enum Error {
         /// What is cut off from each side.
         padding: [usize; 2],
     },
+    /// Heads that cannot share a width evenly.
+    #[error("{heads} heads do not divide a width of {width}: choose a divisor of the width")]
+    Heads {
+        /// The number of heads.
+        heads: usize,
+        /// Values of a token.
+        width: usize,
+    },
+    /// A context for a layer that reads one input only.
+    #[error(
+        "{layer} projects queries, keys and values from one input: build it with `Projections::Separate`"
+    )]
+    FusedContext {
+        /// The layer.
+        layer: String,
+    },
     /// A label that the table does not have.
     #[error("{layer} has {count} rows, there is no row {label}: labels are below {count}")]
     Label {
