@@ -6,16 +6,20 @@
 
 mod comparison;
 mod couplings;
+mod ema;
 mod fields;
 mod file;
 mod grids;
 pub mod guidance;
+mod learning_rates;
 pub mod likelihood;
 mod metrics;
 pub mod mixture;
 mod objectives;
+mod optim;
 pub mod orders;
 pub mod path;
+mod rule;
 mod schedules;
 pub mod solvers;
 
@@ -31,6 +35,8 @@ pub type Check = fn(&Fields<'_>, &File) -> Outcome;
 
 /// The families that are known, and what checks a case of each.
 pub const FAMILIES: &[(&str, Check)] = &[
+    ("ema", |case, _| ema::check(case).into()),
+    ("optim", |case, _| optim::check(case).into()),
     ("schedules", |case, file| schedules::check(case, file).into()),
     ("grids", |case, file| grids::check(case, file).into()),
     ("solvers", |case, file| {

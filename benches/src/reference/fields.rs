@@ -178,6 +178,23 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The entries of a list, each with all its numbers in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// When the field is missing, no list, or holds anything but numbers.
+    pub fn lists(&self, name: &str) -> Result<Vec<Vec<f64>>, Obstacle> {
+        let list = self.field(name)?.as_array().into_iter().flatten();
+        let entry = |value: &Value| {
+            let mut numbers = Vec::new();
+            flatten(value, &mut numbers).then_some(numbers)
+        };
+        let entries: Option<Vec<_>> = list.map(entry).collect();
+        entries
+            .filter(|_| self.field(name).is_ok_and(Value::is_array))
+            .ok_or_else(|| self.wrong(name, "a list of numbers or lists"))
+    }
+
     fn field(&self, name: &str) -> Result<&'a Value, Obstacle> {
         self.value
             .get(name)

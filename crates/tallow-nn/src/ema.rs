@@ -302,6 +302,28 @@ mod tests {
     }
 
     #[test]
+    fn updates_have_the_same_bits_on_one_thread_and_on_two() {
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| {
+                let parameters = Parameters::new(1, DType::F32, &Device::Cpu);
+                let init = Init::Normal { std: 1.0 };
+                parameters.scope().parameter("p", 400_000, init).unwrap();
+                parameters.scope().parameter("none", (0, 2), init).unwrap();
+                let mut ema = Ema::new(&parameters, EmaDecay::WarmUp(0.9)).unwrap();
+                let p = parameters.variable("p").unwrap();
+                for _ in 0..3 {
+                    p.set(&p.sin().unwrap().detach()).unwrap();
+                    ema.update().unwrap();
+                }
+                let values = ema.detached().tensors()["p"].to_vec1::<f32>().unwrap();
+                values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            })
+        };
+        assert!(run(1) == run(2));
+    }
+
+    #[test]
     fn decays_outside_their_range_are_refused() {
         assert!(Ema::new(&start(), EmaDecay::Constant(1.1)).is_err());
     }

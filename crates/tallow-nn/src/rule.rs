@@ -124,3 +124,7 @@ pub(crate) fn below_one(name: &'static str, value: f64) -> Result<()> {
         allowed: "at least 0 and less than 1",
     })
 }
+
+#[cfg(test)]
+#[path = "rule_tests.rs"]
+pub(crate) mod tests;
