@@ -1,8 +1,10 @@
 //! Epochs: every row once, in an order that the seed and the epoch's number decide.
 
+use std::collections::BTreeMap;
+
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tallow_denoisers::Batch;
+use tallow_denoisers::{Batch, Batches};
 
 use crate::{Error, Result, TensorDataset};
 
@@ -137,6 +139,44 @@ impl Iterator for Shuffled {
     }
 }
 
+impl Batches for Shuffled {
+    fn next_batch(&mut self) -> tallow_denoisers::Result<Batch> {
+        Self::next_batch(self)
+    }
+
+    fn position(&self) -> BTreeMap<String, u128> {
+        let named = [
+            ("epoch", u128::from(self.position.epoch)),
+            ("row", self.position.row as u128),
+            ("batch", self.batch as u128),
+            ("rows", self.order.len() as u128),
+            ("seed", u128::from(self.seed)),
+        ];
+        named.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    fn seek(&mut self, position: &BTreeMap<String, u128>) -> tallow_denoisers::Result<()> {
+        let here = Batches::position(self);
+        let differs = |name| tallow_denoisers::Error::Position {
+            name,
+            saved: position.get(name).copied(),
+            here: here.get(name).copied(),
+        };
+        for name in ["batch", "rows", "seed"] {
+            if position.get(name) != here.get(name) {
+                return Err(differs(name));
+            }
+        }
+        let number = |name| position.get(name).copied().ok_or_else(|| differs(name));
+        let (epoch, row) = (number("epoch")?, number("row")?);
+        let position = Position {
+            epoch: u64::try_from(epoch).map_err(|_| differs("epoch"))?,
+            row: usize::try_from(row).map_err(|_| differs("row"))?,
+        };
+        Self::seek(self, position).map_err(|_| differs("row"))
+    }
+}
+
 /// A uniform permutation, by Fisher and Yates, from the stream of an epoch.
 fn order(rows: usize, seed: u64, epoch: u64) -> Vec<u32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -204,6 +244,28 @@ mod tests {
             restored.seek(Position { epoch: 0, row: 23 }),
             Err(Error::Position { .. })
         ));
+    }
+
+    #[test]
+    fn a_training_loop_finds_its_place_again_in_the_same_data_only() {
+        let mut batches = numbered(23, 5, 2);
+        assert_eq!(batches.by_ref().take(7).count(), 7);
+        let position = Batches::position(&batches);
+        let mut restored = numbered(23, 5, 2);
+        Batches::seek(&mut restored, &position).unwrap();
+        assert_eq!(
+            values(&batches.next_batch().unwrap()),
+            values(&restored.next_batch().unwrap())
+        );
+        for mut other in [numbered(24, 5, 2), numbered(23, 4, 2), numbered(23, 5, 3)] {
+            assert!(Batches::seek(&mut other, &position).is_err());
+            assert_eq!(other.position(), Position::default());
+        }
+        let beyond = position.into_iter().map(|(name, value)| match name.as_str() {
+            "row" => (name, 23),
+            _ => (name, value),
+        });
+        assert!(Batches::seek(&mut restored, &beyond.collect()).is_err());
     }
 
     #[test]

@@ -94,3 +94,23 @@ pub trait Dataset: std::fmt::Debug + Send + Sync {
     /// When `count` is 0, or the data cannot be read.
     fn draw(&self, count: usize, rng: &mut dyn RngCore) -> Result<Batch>;
 }
+
+impl<D: Dataset + ?Sized> Dataset for &D {
+    fn item_shape(&self) -> &[usize] {
+        (**self).item_shape()
+    }
+
+    fn draw(&self, count: usize, rng: &mut dyn RngCore) -> Result<Batch> {
+        (**self).draw(count, rng)
+    }
+}
+
+impl<D: Dataset + ?Sized> Dataset for Box<D> {
+    fn item_shape(&self) -> &[usize] {
+        (**self).item_shape()
+    }
+
+    fn draw(&self, count: usize, rng: &mut dyn RngCore) -> Result<Batch> {
+        (**self).draw(count, rng)
+    }
+}

@@ -91,6 +91,18 @@ pub enum Error {
         /// What to do.
         way_out: &'static str,
     },
+    /// A place in other data than these.
+    #[error(
+        "the batches have {name} = {here:?}, the saved ones {saved:?}: go on with the data, batch and seed that were saved"
+    )]
+    Position {
+        /// What differs.
+        name: &'static str,
+        /// What was saved.
+        saved: Option<u128>,
+        /// What is here.
+        here: Option<u128>,
+    },
     /// A level at which the path or prediction is of no use.
     #[error(transparent)]
     Schedule(#[from] tallow_schedules::Error),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod batches;
 mod clamped;
 mod condition;
 mod counted;
@@ -22,6 +23,7 @@ use candle_core::Tensor;
 use tallow_schedules::NoiseLevel;
 
 pub use batch::{Batch, Dataset};
+pub use batches::{Batches, Drawn};
 pub use clamped::{Clamped, Limit, Threshold};
 pub use condition::{Condition, LABELS};
 pub use counted::Counted;

@@ -149,6 +149,16 @@ impl Gradients {
         Err(Error::NonFiniteGradients { names, norm })
     }
 
+    /// The norm of each gradient, by name; one that is not finite is told as it is.
+    ///
+    /// # Errors
+    ///
+    /// When a gradient cannot be read.
+    pub fn norms(&self) -> Result<BTreeMap<String, f64>> {
+        let norms = self.squares()?.iter().map(|square| square.sqrt() * self.scale.abs());
+        Ok(self.tensors.keys().cloned().zip(norms).collect())
+    }
+
     /// Scales all gradients down so that their norm is at most `max_norm`; returns the norm that they had.
     ///
     /// # Errors

@@ -62,6 +62,22 @@ impl Parameters {
         View::new(&tensors, self.dtype, &self.device)
     }
 
+    /// A view of the values in another type, with a graph back to the parameters: mixed precision builds its model from one,
+    /// anew after each step, computes in that type, and finds the gradients at the parameters, in theirs.
+    ///
+    /// # Errors
+    ///
+    /// When the device does not know the type.
+    pub fn cast(&self, dtype: DType) -> Result<View> {
+        let named = self.named().into_iter();
+        let tensors = named.map(|(name, variable)| Ok((name, variable.to_dtype(dtype)?)));
+        Ok(View::connected(
+            tensors.collect::<Result<_>>()?,
+            dtype,
+            &self.device,
+        ))
+    }
+
     /// The seed that the start was drawn from.
     #[must_use]
     pub fn seed(&self) -> u64 {
@@ -327,6 +343,21 @@ mod tests {
         assert_eq!(sum(&view.tensors()["net.0.weight"]), 0.0);
         assert!(sum(&snapshot["net.0.weight"]) > 0.0);
         assert!(!view.tensors()["net.0.weight"].track_op());
+    }
+
+    #[test]
+    fn a_cast_view_computes_in_its_type_and_its_gradients_reach_the_parameters() {
+        let parameters = two_layers(1);
+        let view = parameters.cast(DType::F16).unwrap();
+        let linear = Linear::new(&view.scope().at("net.0"), 3, 3).unwrap();
+        let x = Tensor::ones((2, 3), DType::F16, &Device::Cpu).unwrap();
+        let y = linear.forward(&x).unwrap();
+        assert_eq!(y.dtype(), DType::F16);
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let weight = parameters.variable("net.0.weight").unwrap();
+        let gradient = gradients.get(&weight).unwrap();
+        // Two rows of ones.
+        assert_eq!(gradient.to_vec2::<f32>().unwrap(), vec![vec![2.0; 3]; 3]);
     }
 
     #[test]

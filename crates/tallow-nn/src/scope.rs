@@ -114,6 +114,15 @@ impl View {
         }
     }
 
+    /// A view whose tensors keep their graphs.
+    pub(crate) fn connected(tensors: BTreeMap<String, Tensor>, dtype: DType, device: &Device) -> Self {
+        Self {
+            tensors,
+            dtype,
+            device: device.clone(),
+        }
+    }
+
     /// The root scope, for the constructor of a model.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {
