@@ -77,7 +77,9 @@ impl<D: Dataset> Drawn<D> {
     /// When `rows` is 0.
     pub fn new(data: D, rows: usize, rng: Seeded) -> Result<Self> {
         if rows == 0 {
-            return Err(Error::EmptyBatch { what: "a training step" });
+            return Err(Error::EmptyBatch {
+                what: "a training step",
+            });
         }
         Ok(Self { data, rows, rng })
     }

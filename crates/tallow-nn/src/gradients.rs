@@ -155,7 +155,10 @@ impl Gradients {
     ///
     /// When a gradient cannot be read.
     pub fn norms(&self) -> Result<BTreeMap<String, f64>> {
-        let norms = self.squares()?.iter().map(|square| square.sqrt() * self.scale.abs());
+        let norms = self
+            .squares()?
+            .iter()
+            .map(|square| square.sqrt() * self.scale.abs());
         Ok(self.tensors.keys().cloned().zip(norms).collect())
     }
 

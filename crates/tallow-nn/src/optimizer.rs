@@ -102,3 +102,29 @@ pub trait Optimizer: Debug + Send {
         self.step(&loss.backward()?)
     }
 }
+
+impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
+    fn collect(&self, gradients: &GradStore) -> Result<Gradients> {
+        (**self).collect(gradients)
+    }
+
+    fn apply(&mut self, gradients: &Gradients) -> Result<()> {
+        (**self).apply(gradients)
+    }
+
+    fn learning_rate(&self) -> f64 {
+        (**self).learning_rate()
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        (**self).set_learning_rate(learning_rate)
+    }
+
+    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        (**self).state()
+    }
+
+    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        (**self).restore(state)
+    }
+}

@@ -68,6 +68,12 @@ fn index(rows: &[usize], device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_vec(rows, count, device)?)
 }
 
+impl<C: Coupling + ?Sized> Coupling for Box<C> {
+    fn pair(&self, batch: Batch, rng: &mut dyn RngCore) -> Result<Batch> {
+        (**self).pair(batch, rng)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device, Tensor};

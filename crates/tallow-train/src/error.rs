@@ -143,6 +143,68 @@ pub enum Error {
     /// A value that JSON has no form for.
     #[error("a value cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// A run that is to go on under another configuration than it was started with.
+    #[error(
+        "the checkpoint was saved under another configuration ({}): take up that one, or start anew in another folder",
+        differences.join("; ")
+    )]
+    OtherConfiguration {
+        /// What is now and was then, by path.
+        differences: Vec<String>,
+    },
+    /// A run without a folder for checkpoints.
+    #[error("the run has no checkpoints: give it a folder with `with_checkpoints`")]
+    NoCheckpoints,
+    /// A loss or gradient that is not finite; the run is as before the step.
+    #[error(
+        "in step {step} the loss is {loss} and the largest gradient that of `{parameter}`, with norm {gradient} ({skipped} \
+         steps were skipped before): lower the learning rate, clip the gradients, or skip such steps"
+    )]
+    NotFiniteStep {
+        /// The step, counted from 1.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+        /// The parameter with the largest gradient.
+        parameter: String,
+        /// The norm of that gradient.
+        gradient: f64,
+        /// How many steps had been skipped before.
+        skipped: u64,
+    },
+    /// Parameters that do not learn.
+    #[error(
+        "in the first ten steps only gradients of zeros reached {}: look for an operation that cuts the graph, freeze them, or \
+         excuse them",
+        names.join(", ")
+    )]
+    NoGradient {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// A step that failed after the weights had moved.
+    #[error("the step after step {step} failed half-way: resume from a checkpoint")]
+    Broken {
+        /// The last whole step.
+        step: u64,
+    },
+    /// A type that the network cannot compute in.
+    #[error("mixed precision in {dtype:?} {problem}")]
+    Precision {
+        /// The type.
+        dtype: DType,
+        /// What is wrong with it, and the way out.
+        problem: &'static str,
+    },
+    /// A failure of data or network.
+    #[error(transparent)]
+    Denoiser(#[from] tallow_denoisers::Error),
+    /// A failure of the objective or coupling.
+    #[error(transparent)]
+    Objective(#[from] tallow_objectives::Error),
+    /// A failure of optimiser, average or parameters.
+    #[error(transparent)]
+    Nn(#[from] tallow_nn::Error),
     /// A failure of the tensor library.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -26,11 +26,21 @@ impl Progress {
         Self { bar, loss: None }
     }
 
-    /// One more step, with its loss.
+    /// The same of a run that goes on after `step` steps, which do not count for its speed.
+    #[must_use]
+    pub fn starting_at(self, step: u64) -> Self {
+        self.bar.set_position(step);
+        self.bar.reset_eta();
+        self
+    }
+
+    /// One more step, with its loss; one that is not finite is left out of the mean.
     pub fn step(&mut self, loss: f64) {
-        let mean = self.loss.map_or(loss, |mean| mean + SHARE * (loss - mean));
-        self.loss = Some(mean);
-        self.bar.set_message(format!("loss {mean:.4}"));
+        if loss.is_finite() {
+            let mean = self.loss.map_or(loss, |mean| mean + SHARE * (loss - mean));
+            self.loss = Some(mean);
+            self.bar.set_message(format!("loss {mean:.4}"));
+        }
         self.bar.inc(1);
     }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
+use crate::{Error, Result};
+
 /// The state of one part of a run: the weights, an average, the optimiser, a generator.
 ///
 /// Tensors keep every bit; numbers are whole, so that no text has to round them.
@@ -36,5 +38,22 @@ impl Part {
     pub fn with_count(mut self, name: &str, count: impl Into<u128>) -> Self {
         self.counts.insert(name.to_owned(), count.into());
         self
+    }
+}
+
+impl Part {
+    /// A number that must be there, as one of 64 bits; `part` is named in the error.
+    pub(crate) fn number(&self, part: &str, name: &str) -> Result<u64> {
+        let problem = match self.counts.get(name) {
+            None => format!("has no number {name:?}"),
+            Some(count) => match u64::try_from(*count) {
+                Ok(count) => return Ok(count),
+                Err(_) => format!("has {name:?} = {count}, which is too large"),
+            },
+        };
+        Err(Error::PartContent {
+            part: part.to_owned(),
+            problem,
+        })
     }
 }
