@@ -158,3 +158,31 @@ fn an_empty_batch_and_a_wrong_shape_are_refused() {
         .to_string();
     assert!(error.contains("[3, 1]") && error.contains("[3, 2]"), "{error}");
 }
+
+/// A network of zeros has the loss |x_1 − x_0|² at every time: importance must take back what the sampler did.
+#[test]
+fn rows_drawn_by_importance_are_weighted_back_in_the_mean_and_not_in_the_rows() {
+    let learned = crate::time_sampling::LossAware::new(2)
+        .unwrap()
+        .with_memory(1, 0.5)
+        .unwrap();
+    learned.record(0, 0.0).unwrap();
+    learned.record(1, 1.0).unwrap();
+    // A quarter of all draws at t = 1/2, weight 2; three quarters at t = 1, weight 2/3.
+    let objective = Regression::new(paths()[0].clone(), Parameterization::flow_matching())
+        .with_times(TimeSampling::loss_aware(learned));
+    let zero = network(|call| call.x.zeros_like());
+    let loss = objective.loss(&zero, &data(50), &mut Seeded::new(2)).unwrap();
+    let rows = loss.per_row.to_vec1::<f64>().unwrap();
+    let want = rows.iter().zip(&loss.levels).map(|(row, level)| {
+        if level.t < 0.75 {
+            row * 2.0
+        } else {
+            row * 2.0 / 3.0
+        }
+    });
+    let want = want.sum::<f64>() / 50.0;
+    let mean = loss.mean.to_scalar::<f64>().unwrap();
+    assert!((mean - want).abs() < 1e-12, "{mean}, not {want}");
+    assert!(loss.levels.iter().any(|level| level.t < 0.75) && loss.levels.iter().any(|level| level.t > 0.75));
+}

@@ -64,7 +64,7 @@ impl SelfConditioning {
         let output = parameterization.call_with(network, x_t, at, condition, Some(&nothing))?;
         let (output, _) = parameterization.split(&output, x_t)?;
         let estimate = Estimate::new(x_t, output.detach(), parameterization.prediction, at)?;
-        Ok(estimate.x0()?.detach())
+        Ok(estimate.x0()?)
     }
 }
 

@@ -72,7 +72,9 @@ fn steps_are_uniform_until_each_has_its_history() {
     {
         assert!((p - want).abs() < 1e-15, "{p}, not {want}");
     }
-    // The oldest loss leaves.
+    // The oldest loss leaves: of 7, 1 and 7 the last two stay.
+    sampling.record(0, 7.0).unwrap();
+    sampling.record(0, 1.0).unwrap();
     sampling.record(0, 7.0).unwrap();
     let root = ((1.0 + 49.0) / 2.0_f64).sqrt();
     assert!((sampling.probabilities()[0] - (0.5 * root / (root + 5.0) + 1.0 / 6.0)).abs() < 1e-15);
