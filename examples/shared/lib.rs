@@ -4,6 +4,7 @@
 pub mod device;
 pub mod output;
 pub mod points;
+pub mod training;
 
 /// What an example's `main` returns: any error, printed as it is.
 pub type Outcome = Result<(), Failure>;
