@@ -5,7 +5,7 @@
 //! ```
 //!
 //! All coefficients are positive, so nothing cancels. They are a weighted least-squares fit of the relative error on
-//! [0, 15] (f32, 7e-9) and [0, 39] (f64, 6e-17), where φ ends.
+//! [0, 15] (f32, 7e-9) and [0, 39] (f64, 6e-17), where φ ends (scripts/fit_mills_ratio.py).
 
 use crate::dispatch::Isa;
 use crate::float::{Float, exp};
