@@ -12,6 +12,7 @@ use candle_core::Tensor;
 use tallow_denoisers::{Call, LABELS, Network};
 use tallow_nn::{
     Activation, FourierFeatures, Linear, LinearInit, Scope, SinusoidalConfig, SinusoidalEmbedding, activate,
+    chain,
 };
 
 use crate::{Error, Result};
@@ -280,7 +281,7 @@ impl Mlp {
         if self.gates.is_empty() {
             points.extend(context);
             let h = Tensor::cat(&points, 1)?;
-            return Ok(self.layers.iter().try_fold(h, |h, layer| layer.forward(&h))?);
+            return Ok(chain(&self.layers, &h)?);
         }
         let (mut h, context) = (Tensor::cat(&points, 1)?, Tensor::cat(&context, 1)?);
         for (index, layer) in self.layers.iter().enumerate() {

@@ -8,6 +8,7 @@ mod attention;
 mod attention_op;
 #[cfg(feature = "candle-nn")]
 mod candle_bridge;
+mod chain;
 mod channels;
 mod conv2d;
 mod conv_transpose2d;
@@ -56,6 +57,7 @@ pub use activation::{activate, activate_dual};
 pub use adam::{Adam, AdamConfig};
 pub use adamw::{AdamW, AdamWConfig};
 pub use attention::{AttentionMask, attention, attention_dual};
+pub use chain::chain;
 pub use channels::{join_channels, join_channels_dual, shift_channels, shift_channels_dual};
 pub use conv_transpose2d::{ConvTranspose2d, ConvTranspose2dConfig};
 pub use conv2d::{Conv2d, Conv2dConfig};

@@ -161,6 +161,18 @@ impl Linear {
         self.bias.elem_count()
     }
 
+    /// Weight and bias, which is zeros outside the graph where the layer has none.
+    pub(crate) fn tensors(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+
+    /// Whether the output of `before` is an input of this layer.
+    pub(crate) fn follows(&self, before: &Self) -> bool {
+        self.inputs() == before.outputs()
+            && self.weight.dtype() == before.weight.dtype()
+            && self.weight.device().same_device(before.weight.device())
+    }
+
     /// y, (…, outputs), of x, (…, inputs), which has at least two dimensions.
     ///
     /// # Errors
@@ -206,7 +218,7 @@ impl Linear {
         Dual::new(y, slope.times(&turning)?)
     }
 
-    fn check_input(&self, x: &Tensor) -> Result<()> {
+    pub(crate) fn check_input(&self, x: &Tensor) -> Result<()> {
         let dims = x.dims();
         if dims.len() < 2 || dims.last() != Some(&self.inputs()) {
             let wanted = format!("(batch, …, {})", self.inputs());
