@@ -3,6 +3,7 @@
 //! Both have a backward. Where no gradient is recorded, on a CPU, they are one pass over memory.
 
 use candle_core::{CpuStorage, DType, Layout, Storage, Tensor, WithDType};
+use tallow_kernels::{Float, Scaled};
 use tallow_schedules::NoiseLevel;
 
 use crate::{Error, Levels, Result};
@@ -38,8 +39,11 @@ pub fn combine(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
         [(factor, tensor)] if *factor == 1.0 => Ok((*tensor).clone()),
         kept => {
             let tensors: Vec<_> = kept.iter().map(|(_, tensor)| *tensor).collect();
-            let factors: Vec<_> = kept.iter().map(|(factor, _)| *factor).collect();
-            if let Some(sum) = on_cpu(&tensors, 1, |_, term| factors[term])? {
+            let factors: Vec<_> = kept
+                .iter()
+                .map(|(factor, _)| std::slice::from_ref(factor))
+                .collect();
+            if let Some(sum) = on_cpu(&tensors, 1, &factors)? {
                 return Ok(sum);
             }
             let mut sum = (kept[0].1 * kept[0].0)?;
@@ -98,7 +102,8 @@ pub fn combine_rows(terms: &[(&[f64], &Tensor)]) -> Result<Tensor> {
         Levels::check_count(factors.len(), rows)?;
     }
     let tensors: Vec<_> = terms.iter().map(|(_, tensor)| *tensor).collect();
-    if let Some(sum) = on_cpu(&tensors, rows, |row, term| terms[term].0[row])? {
+    let factors: Vec<_> = terms.iter().map(|(factors, _)| *factors).collect();
+    if let Some(sum) = on_cpu(&tensors, rows, &factors)? {
         return Ok(sum);
     }
     let mut shape = vec![1; first.rank()];
@@ -205,53 +210,31 @@ pub fn check_like(what: &str, got: &Tensor, expected: &Tensor) -> Result<()> {
 }
 
 /// The sum in one pass over memory, where no gradient is recorded and the elements lie on the CPU in one piece each.
-fn on_cpu(tensors: &[&Tensor], rows: usize, factor: impl Fn(usize, usize) -> f64) -> Result<Option<Tensor>> {
+/// `factors` has one number, or one for each row, for each tensor.
+fn on_cpu(tensors: &[&Tensor], rows: usize, factors: &[&[f64]]) -> Result<Option<Tensor>> {
     let plain = |tensor: &&Tensor| tensor.device().is_cpu() && tensor.is_contiguous() && !tensor.track_op();
-    if rows == 0 || !tensors.iter().all(plain) {
+    if !tensors.iter().all(plain) {
         return Ok(None);
     }
     match tensors[0].dtype() {
-        DType::F32 => sum_rows::<f32>(tensors, rows, |row, term| factor(row, term) as f32).map(Some),
-        DType::F64 => sum_rows::<f64>(tensors, rows, factor).map(Some),
+        DType::F32 => sum_rows::<f32>(tensors, rows, factors).map(Some),
+        DType::F64 => sum_rows::<f64>(tensors, rows, factors).map(Some),
         _ => Ok(None),
     }
 }
 
-fn sum_rows<T>(tensors: &[&Tensor], rows: usize, factor: impl Fn(usize, usize) -> T) -> Result<Tensor>
-where
-    T: WithDType + std::ops::Mul<Output = T> + std::ops::Add<Output = T> + std::ops::AddAssign,
-{
+fn sum_rows<T: WithDType + Float>(tensors: &[&Tensor], rows: usize, factors: &[&[f64]]) -> Result<Tensor> {
     let guards: Vec<_> = tensors.iter().map(|tensor| tensor.storage_and_layout()).collect();
-    let slices = guards
-        .iter()
-        .map(|(storage, layout)| elements::<T>(storage, layout))
-        .collect::<Result<Vec<_>>>()?;
-    let per_row = slices[0].len() / rows;
-    let mut out = Vec::with_capacity(slices[0].len());
-    for row in 0..rows {
-        let part = |term: usize| &slices[term][row * per_row..(row + 1) * per_row];
-        let c = |term: usize| factor(row, term);
-        match slices.len() {
-            1 => out.extend(part(0).iter().map(|a| c(0) * *a)),
-            2 => {
-                let (c0, c1) = (c(0), c(1));
-                out.extend(part(0).iter().zip(part(1)).map(|(a, b)| c0 * *a + c1 * *b));
-            }
-            _ => {
-                let (c0, c1, c2) = (c(0), c(1), c(2));
-                let three = part(0).iter().zip(part(1)).zip(part(2));
-                out.extend(three.map(|((a, b), d)| c0 * *a + c1 * *b + c2 * *d));
-                let start = out.len() - per_row;
-                for term in 3..slices.len() {
-                    let factor = c(term);
-                    for (sum, value) in out[start..].iter_mut().zip(part(term)) {
-                        *sum += factor * *value;
-                    }
-                }
-            }
-        }
+    let narrow =
+        |factors: &&[f64]| -> Vec<T> { factors.iter().map(|c| <T as WithDType>::from_f64(*c)).collect() };
+    let factors: Vec<Vec<T>> = factors.iter().map(narrow).collect();
+    let mut terms = Vec::with_capacity(tensors.len());
+    for ((storage, layout), factors) in guards.iter().zip(&factors) {
+        let values = elements::<T>(storage, layout)?;
+        terms.push(Scaled { factors, values });
     }
-    Ok(Tensor::from_vec(out, tensors[0].shape(), tensors[0].device())?)
+    let sum = tallow_kernels::combine(&terms, rows).map_err(candle_core::Error::wrap)?;
+    Ok(Tensor::from_vec(sum, tensors[0].shape(), tensors[0].device())?)
 }
 
 /// A contiguous CPU tensor's elements.

@@ -12,6 +12,7 @@ pub mod penalty;
 pub mod regression;
 pub mod score_matching;
 pub mod self_conditioning;
+mod squared_error;
 pub mod time_sampling;
 pub mod variational;
 

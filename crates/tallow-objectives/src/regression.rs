@@ -24,6 +24,7 @@ use tallow_denoisers::{
 };
 use tallow_schedules::{NoiseLevel, Schedule, Weighting};
 
+use crate::squared_error;
 use crate::time_sampling::Drawn;
 use crate::{Bridge, Error, Loss, Objective, Penalty, Result, SelfConditioning, TimeSampling};
 
@@ -176,8 +177,30 @@ impl Regression {
         Ok(parameterization.split(&output, x_t)?.0)
     }
 
-    /// The loss of each row, (B,), weighted by its level.
-    fn per_row(&self, output: &Tensor, target: &Tensor, levels: &[NoiseLevel]) -> Result<Tensor> {
+    /// The mean, and the loss of each row, (B,), weighted by its level.
+    fn mean_and_rows(
+        &self,
+        output: &Tensor,
+        target: &Tensor,
+        levels: &[NoiseLevel],
+        importance: Option<&[f64]>,
+    ) -> Result<(Tensor, Tensor)> {
+        let weights = self.weights(levels)?;
+        if self.penalty == Penalty::Squared
+            && let Some(both) = squared_error::weighted(output, target, &weights, importance)?
+        {
+            return Ok(both);
+        }
+        let per_row = self.per_row(output, target, levels, weights)?;
+        let mean = match importance {
+            None => per_row.mean_all()?,
+            Some(importance) => (&per_row * rows_like(importance, &per_row)?)?.mean_all()?,
+        };
+        Ok((mean, per_row.detach()))
+    }
+
+    /// The weight of each row; refuses one that is not finite.
+    fn weights(&self, levels: &[NoiseLevel]) -> Result<Vec<f64>> {
         let weights: Vec<f64> = levels.iter().map(|level| self.weight(*level)).collect();
         if let Some((_, level)) = weights.iter().zip(levels).find(|(weight, _)| !weight.is_finite()) {
             return Err(Error::Unbounded {
@@ -185,6 +208,17 @@ impl Regression {
                 t: level.t,
             });
         }
+        Ok(weights)
+    }
+
+    /// The loss of each row by candle's operations.
+    fn per_row(
+        &self,
+        output: &Tensor,
+        target: &Tensor,
+        levels: &[NoiseLevel],
+        weights: Vec<f64>,
+    ) -> Result<Tensor> {
         if self.penalty == Penalty::Squared {
             let error = (output - target)?.sqr()?.flatten_from(1)?.mean(D::Minus1)?;
             let weights = rows_like(&weights, &error)?;
@@ -228,14 +262,10 @@ impl Objective for Regression {
         let output = self.output(network, &x_t, Levels::PerRow(&levels), &batch.condition, rng)?;
         check_like("the network's output", &output, &target)?;
 
-        let per_row = self.per_row(&output, &target, &levels)?;
-        let mean = match importance {
-            None => per_row.mean_all()?,
-            Some(importance) => (&per_row * rows_like(&importance, &per_row)?)?.mean_all()?,
-        };
+        let (mean, per_row) = self.mean_and_rows(&output, &target, &levels, importance.as_deref())?;
         Ok(Loss {
             mean,
-            per_row: per_row.detach(),
+            per_row,
             levels,
         })
     }
