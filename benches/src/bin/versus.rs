@@ -1,6 +1,9 @@
 //! The work of the side-by-side benchmark with PyTorch, timed: one JSON line a task.
 //!
-//! cargo run --release -p tallow-benches --bin versus -- [TASK ...]
+//! cargo run --release -p tallow-benches --bin versus -- [TASK ... | --grow NETWORK]
+
+#[path = "versus/growth.rs"]
+mod growth;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,10 +44,22 @@ fn main() -> ExitCode {
     let known = || TASKS.iter().map(|task| task.0).collect::<Vec<_>>().join(", ");
     if names.iter().any(|name| name == "--help" || name == "-h") {
         println!(
-            "usage: versus [TASK ...]\n\nTimes tasks, all when none is named, one JSON line each: {}",
+            "usage: versus [TASK ...]\n       versus --grow NETWORK\n\nTimes tasks, all when none is named, one JSON line \
+             each: {}\nWith --grow, time and peak memory of a network's training step against the batch: mlp",
             known()
         );
         return ExitCode::SUCCESS;
+    }
+    if let [first, rest @ ..] = names.as_slice()
+        && first == "--grow"
+    {
+        return match growth::grow(rest) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     if let Some(unknown) = names
         .iter()
@@ -73,7 +88,7 @@ fn main() -> ExitCode {
 }
 
 /// Median and minimum in milliseconds, after two calls to warm up.
-fn time(runs: usize, make: Make) -> Result<(f64, f64), Failure> {
+fn time(runs: usize, make: impl FnOnce() -> Result<Work, Failure>) -> Result<(f64, f64), Failure> {
     let mut work = make()?;
     let mut times = Vec::with_capacity(runs);
     for run in 0..runs + 2 {
