@@ -5,6 +5,11 @@
 #[path = "versus/growth.rs"]
 mod growth;
 
+#[path = "versus/images.rs"]
+mod images;
+#[path = "versus/unet.rs"]
+mod unet;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +23,7 @@ use tallow::nn::{AdamW, AdamWConfig, Parameters};
 use tallow::objectives::{Objective, Regression};
 use tallow::schedules::{RectifiedFlow, Table, TimeGrid};
 use tallow::solvers::{Dpmpp2m, Euler, Sampler};
+use unet::UNet;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,6 +40,12 @@ const TASKS: &[(&str, usize, Make)] = &[
     ("mlp_train_256", 60, || mlp_train(256)),
     ("mlp_train_4096", 30, || mlp_train(4096)),
     ("mlp_sample_4096x100", 3, mlp_sample),
+    ("unet_train_32", 8, || {
+        images::train(|scope| UNet::new(scope, 32), 32)
+    }),
+    ("unet_sample_16x10", 5, || {
+        images::sample(|scope| UNet::new(scope, 32), 16)
+    }),
     ("solver_overhead_20", 10, solver_overhead),
     ("exact_ot_512", 10, || exact_ot(512)),
     ("randn_1m", 20, randn),
