@@ -10,15 +10,15 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use tallow::datasets::SwissRoll;
-use tallow::denoisers::{Dataset, Denoiser, Parameterization, Seeded, lincomb, normal_like};
+use tallow::denoisers::{Dataset, Denoiser, Drawn, Parameterization, Seeded, lincomb, normal_like};
 use tallow::metrics::{Points, chamfer_sum};
 use tallow::models::{Conditioning, Mlp, MlpConfig, PointFeatures, TimeFeatures};
 use tallow::nn::{AdamW, AdamWConfig, Ema, EmaDecay, Parameters, View};
-use tallow::objectives::{Objective, Regression, TimeSampling};
+use tallow::objectives::{Regression, TimeSampling};
 use tallow::plots::{Curves, Scatter, Strip};
 use tallow::schedules::{Schedule, Table, TimeGrid};
 use tallow::solvers::{Ddim, Ddpm, Sampler, start};
-use tallow::train::{LearningRate, Progress};
+use tallow::train::{LearningRate, Progress, Trainer};
 use tallow_examples::Outcome;
 use tallow_examples::device::DeviceName;
 use tallow_examples::output::OutputFolder;
@@ -168,36 +168,33 @@ fn train(
         .with_times(TimeSampling::steps(TABLE_STEPS)?);
     let parameters = Parameters::new(options.seed, DType::F32, device);
     let network = Mlp::new(&parameters.scope(), model_config())?;
-    let mut optimizer = AdamW::new(
+    let optimizer = AdamW::new(
         &parameters,
         AdamWConfig {
             weight_decay: 0.0,
             ..AdamWConfig::default()
         },
     )?;
-    let mut average = Ema::new(&parameters, EmaDecay::WarmUp(0.995))?;
+    let average = Ema::new(&parameters, EmaDecay::WarmUp(0.995))?;
+    let averaged = average.detached();
     let rate = LearningRate::cosine(3e-3, steps)?.with_warm_up(300.min(steps / 2));
-    let (mut draws, mut noise) = (Seeded::stream(options.seed, 0), Seeded::stream(options.seed, 1));
-    let mut progress = Progress::new("train", steps);
+    let draws = Seeded::stream(options.seed, 0);
+    let batches = Drawn::new(data, options.batch as usize, draws)?;
     let mut losses = Vec::new();
-    for step in 0..steps {
-        let batch = data
-            .draw(options.batch as usize, &mut draws)?
-            .to(device, DType::F32)?;
-        let loss = objective.loss(&network, &batch, &mut noise)?.mean;
-        optimizer.set_learning_rate(rate.at(step))?;
-        optimizer.backward_step(&loss)?;
-        average.update()?;
-        losses.push(f64::from(loss.to_scalar::<f32>()?));
-        progress.step(losses[losses.len() - 1]);
-    }
-    progress.finish();
+    Trainer::new(&parameters, &network, &objective, batches, optimizer)
+        .with_average(average)
+        .with_learning_rate(rate)
+        .with_callback(|report| {
+            losses.push(report.loss);
+            ControlFlow::Continue(())
+        })
+        .run(steps)?;
     println!(
         "trained {} parameters in {steps} steps of {} points",
         parameters.count(),
         options.batch
     );
-    Ok((average.detached(), losses))
+    Ok((averaged, losses))
 }
 
 fn sample(

@@ -13,7 +13,8 @@ fn run(choices: Choices, stops: &[u64], steps: u64) -> Vec<u8> {
     for stop in stops.iter().copied().chain([steps]) {
         bytes = Some(choices.with_run(steps, |mut trainer| {
             if let Some(bytes) = &bytes {
-                trainer.restore(&Checkpoint::from_bytes(bytes).unwrap()).unwrap();
+                let saved = Checkpoint::from_bytes(bytes).unwrap();
+                assert!(trainer.restore(&saved).unwrap().warnings.is_empty());
             }
             trainer.run(stop).unwrap();
             trainer.checkpoint().unwrap().to_bytes().unwrap()

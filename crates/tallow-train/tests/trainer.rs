@@ -1,21 +1,17 @@
-//! What a run does when things go wrong, and what its options mean.
+//! What a run does when things go wrong, and when it is told to end.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod choices;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor};
 use choices::{Choices, DATA, OBJECTIVES, OPTIMIZERS, same};
-use rand::RngCore;
-use tallow_datasets::{Shuffled, TensorDataset};
-use tallow_denoisers::{Batch, Batches, Call, Network, network};
+use tallow_denoisers::{Batch, Batches, Call, network};
 use tallow_models::{Mlp, MlpConfig};
 use tallow_nn::{Init, Parameters, Sgd, SgdConfig};
-use tallow_objectives::{Loss, Objective};
 use tallow_train::{Average, Checkpoint, Checkpoints, Configuration, Error, NonFinite, Trainer};
 
 const SIMPLE: Choices = Choices {
@@ -158,111 +154,12 @@ fn steps_that_may_be_skipped_change_nothing_but_the_place_and_only_so_many_may()
     });
 }
 
-/// ‖network(x0)‖², the mean over all entries: no randomness.
-#[derive(Debug)]
-struct Square(f64);
-
-impl Objective for Square {
-    fn loss(
-        &self,
-        network: &dyn Network,
-        batch: &Batch,
-        _: &mut dyn RngCore,
-    ) -> tallow_objectives::Result<Loss> {
-        let times = vec![0.5; batch.rows()?];
-        let call = Call::new(&batch.x0, &times, &batch.condition)?;
-        let square = network.forward(&call)?.sqr()?.mean(1)?;
-        Ok(Loss {
-            mean: (square.mean_all()? * self.0)?,
-            per_row: square.detach(),
-            levels: Vec::new(),
-        })
-    }
-}
-
-fn twelve_rows(batch: usize) -> Shuffled {
-    let rows: Vec<f32> = (0..24).map(|n| (n as f32 * 0.7).sin()).collect();
-    let data = TensorDataset::new(&Tensor::from_vec(rows, (12, 2), &Device::Cpu).unwrap()).unwrap();
-    Shuffled::new(data, batch, 1).unwrap()
-}
-
 fn sgd(parameters: &Parameters) -> Sgd {
     let config = SgdConfig {
         learning_rate: 0.1,
         ..SgdConfig::default()
     };
     Sgd::new(parameters, config).unwrap()
-}
-
-/// The weights and the gradient norms after some steps on twelve rows, in batches of `batch`, `micro` a step.
-fn on_twelve_rows(batch: usize, micro: usize, factor: f64, clipping: f64) -> (Vec<f64>, Vec<f64>) {
-    let parameters = Parameters::new(5, DType::F64, &Device::Cpu);
-    let config = MlpConfig {
-        width: 8,
-        depth: 1,
-        ..MlpConfig::new(2)
-    };
-    let network = Mlp::new(&parameters.scope(), config).unwrap();
-    let norms = RefCell::new(Vec::new());
-    Trainer::new(
-        &parameters,
-        &network,
-        &Square(factor),
-        twelve_rows(batch),
-        sgd(&parameters),
-    )
-    .with_micro_batches(micro)
-    .unwrap()
-    .with_clipping(clipping)
-    .unwrap()
-    .excusing(parameters.names())
-    .with_callback(|report| {
-        norms.borrow_mut().push(report.gradient_norm);
-        ControlFlow::Continue(())
-    })
-    .run(4)
-    .unwrap();
-    let values = parameters.named().into_iter().flat_map(|(_, variable)| {
-        let values = variable.flatten_all().unwrap();
-        values.to_vec1::<f64>().unwrap()
-    });
-    (values.collect(), norms.into_inner())
-}
-
-#[test]
-fn micro_batches_of_any_size_descend_as_their_union_would() {
-    let (whole, _) = on_twelve_rows(12, 1, 1.0, 1e9);
-    // 5 + 5 + 2 rows, which differ in number, and 4 + 4 + 4.
-    for (batch, micro) in [(5, 3), (4, 3)] {
-        let (parts, _) = on_twelve_rows(batch, micro, 1.0, 1e9);
-        let error = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs());
-        let error = error.fold(0.0, f64::max);
-        assert!(error < 1e-12, "{error}");
-    }
-    let (other, _) = on_twelve_rows(4, 2, 1.0, 1e9);
-    assert!(whole.iter().zip(&other).any(|(a, b)| (a - b).abs() > 1e-6));
-}
-
-#[test]
-fn clipping_bounds_a_step_and_the_report_tells_the_norm_before_it() {
-    let start: Vec<f64> = {
-        let parameters = Parameters::new(5, DType::F64, &Device::Cpu);
-        let config = MlpConfig {
-            width: 8,
-            depth: 1,
-            ..MlpConfig::new(2)
-        };
-        Mlp::new(&parameters.scope(), config).unwrap();
-        let named = parameters.named().into_iter();
-        named
-            .flat_map(|(_, variable)| variable.flatten_all().unwrap().to_vec1::<f64>().unwrap())
-            .collect()
-    };
-    let (clipped, norms) = on_twelve_rows(12, 1, 100.0, 0.5);
-    assert!(norms[0] > 0.5, "{norms:?}");
-    let square: f64 = start.iter().zip(&clipped).map(|(a, b)| (a - b) * (a - b)).sum();
-    // Four steps of a rate of 0.1 along gradients of a norm of 0.5.
-    assert!(square.sqrt() <= 4.0 * 0.1 * 0.5 + 1e-9, "{}", square.sqrt());
 }
 
 #[test]
@@ -308,85 +205,6 @@ fn parameters_that_no_gradient_reaches_are_named() {
     let cut = |t: &[Tensor], call: &Call<'_>| call.x.broadcast_mul(&t[0])?.broadcast_mul(&t[1]);
     let error = run(&[], cut).unwrap_err();
     assert!(error.to_string().contains("no gradient reached other"), "{error}");
-}
-
-#[test]
-fn half_precision_learns_as_single_precision_does_and_goes_on_bit_for_bit() {
-    let config = MlpConfig {
-        width: 8,
-        depth: 1,
-        ..MlpConfig::new(2)
-    };
-    let run = |dtype: Option<DType>, factor: f64, stops: &[u64]| {
-        let mut saved: Option<Vec<u8>> = None;
-        let mut losses = Vec::new();
-        for stop in stops {
-            let parameters = Parameters::new(5, DType::F32, &Device::Cpu);
-            let network = Mlp::new(&parameters.scope(), config).unwrap();
-            let objective = Square(factor);
-            let losses = RefCell::new(&mut losses);
-            let mut trainer = Trainer::new(
-                &parameters,
-                &network,
-                &objective,
-                twelve_rows(4),
-                OPTIMIZERS[0].1(&parameters),
-            )
-            .excusing(parameters.names())
-            .with_callback(|report| {
-                losses.borrow_mut().push((report.loss, report.gradient_norm));
-                ControlFlow::Continue(())
-            });
-            if let Some(dtype) = dtype {
-                trainer = trainer
-                    .with_mixed_precision(dtype, |scope| Mlp::new(scope, config))
-                    .unwrap();
-            }
-            if let Some(saved) = &saved {
-                trainer.restore(&Checkpoint::from_bytes(saved).unwrap()).unwrap();
-            }
-            trainer.run(*stop).unwrap();
-            saved = Some(bytes(&trainer));
-        }
-        (saved.unwrap(), losses)
-    };
-    // The second loss is so large that gradients overflow until the scale is lowered.
-    for factor in [1.0, 300.0] {
-        let (_, single) = run(None, factor, &[30]);
-        let (whole, half) = run(Some(DType::F16), factor, &[30]);
-        for ((loss, norm), (half_loss, half_norm)) in single.iter().zip(&half) {
-            // Eleven bits, and their errors added up over thirty steps.
-            assert!((loss - half_loss).abs() < 0.02 * loss, "{loss} {half_loss}");
-            assert!((norm - half_norm).abs() < 0.02 * norm, "{norm} {half_norm}");
-        }
-        assert_ne!(single, half);
-        assert!(run(Some(DType::F16), factor, &[13, 30]).0 == whole);
-        let exponent = Checkpoint::from_bytes(&whole)
-            .unwrap()
-            .part("run")
-            .unwrap()
-            .counts["loss scale exponent"];
-        assert_eq!(exponent == 16, factor == 1.0, "{exponent}");
-    }
-}
-
-#[test]
-fn types_that_the_device_cannot_compute_in_are_refused() {
-    let parameters = Parameters::new(5, DType::F32, &Device::Cpu);
-    let network = Mlp::new(&parameters.scope(), MlpConfig::new(2)).unwrap();
-    let objective = OBJECTIVES[0].1();
-    for (dtype, expected) in [(DType::BF16, "on the CPU"), (DType::F64, "not a half precision")] {
-        let trainer = Trainer::new(
-            &parameters,
-            &network,
-            objective.as_ref(),
-            DATA[0].1(),
-            OPTIMIZERS[0].1(&parameters),
-        );
-        let built = trainer.with_mixed_precision(dtype, |scope| Mlp::new(scope, MlpConfig::new(2)));
-        let error = built.unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
-    }
 }
 
 #[test]
@@ -452,7 +270,7 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
         other.with_run(50, |mut trainer| {
             trainer.run(3).unwrap();
             let before = bytes(&trainer);
-            trainer.restore(&saved).unwrap_err();
+            assert!(trainer.restore(&saved).is_err());
             assert!(bytes(&trainer) == before, "{}", other.names());
             trainer.run(5).unwrap();
         });
@@ -504,7 +322,7 @@ fn a_step_that_failed_half_way_is_not_saved_and_a_checkpoint_mends_the_run() {
         assert!(trainer.run(9).is_err());
         assert!(matches!(trainer.checkpoint(), Err(Error::Broken { step: 2 })));
         assert!(matches!(trainer.run(9), Err(Error::Broken { step: 2 })));
-        trainer.restore(&saved).unwrap();
+        assert_eq!(trainer.restore(&saved).unwrap().step, 1);
         assert_eq!(trainer.step(), 1);
     });
 }

@@ -29,8 +29,8 @@ pub mod prelude {
     #[cfg(feature = "datasets")]
     pub use tallow_datasets::Checkerboard;
     pub use tallow_denoisers::{
-        Batch, Condition, Dataset, Denoiser, ExactGaussian, ExactMixture, Network, Noise, Parameterization,
-        PerSample, Seeded, network,
+        Batch, Batches, Condition, Dataset, Denoiser, Drawn, ExactGaussian, ExactMixture, Network, Noise,
+        Parameterization, PerSample, Seeded, network,
     };
     #[cfg(feature = "models")]
     pub use tallow_models::{Mlp, MlpConfig};
@@ -42,7 +42,7 @@ pub mod prelude {
     #[cfg(feature = "solvers")]
     pub use tallow_solvers::{Ddim, Ddpm, Heun, Sampler, Solver, by_name, start};
     #[cfg(feature = "train")]
-    pub use tallow_train::LearningRate;
+    pub use tallow_train::{Checkpoints, LearningRate, Trainer};
 }
 
 /// The code of the workspace's README, which is compiled and run with the documentation's tests.

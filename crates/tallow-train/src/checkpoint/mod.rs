@@ -5,6 +5,8 @@
 
 mod decode;
 mod encode;
+#[cfg(test)]
+mod faulty;
 mod folder;
 mod format;
 mod header;

@@ -34,17 +34,11 @@ impl Trainer<'_> {
         let Some(latest) = checkpoints.latest()? else {
             return Ok(None);
         };
-        self.restore(&latest.checkpoint)?;
+        let mut resumed = self.restore(&latest.checkpoint)?;
         self.saved = Some(self.step);
-        let mut warnings: Vec<_> = latest.skipped.iter().map(ToString::to_string).collect();
-        if let Some(losses) = &mut self.losses {
-            let bytes = latest.checkpoint.part(RUN)?.number(RUN, "loss file bytes")?;
-            warnings.extend(losses.resume(bytes)?);
-        }
-        Ok(Some(Resumed {
-            step: self.step,
-            warnings,
-        }))
+        let skipped = latest.skipped.iter().map(ToString::to_string);
+        resumed.warnings.splice(0..0, skipped);
+        Ok(Some(resumed))
     }
 
     /// The state of the run, for a checkpoint.
@@ -56,12 +50,13 @@ impl Trainer<'_> {
         self.state(self.parameters.detached().tensors().clone())
     }
 
-    /// Takes up a state; the run is as it was where there is an error.
+    /// Takes up a state, and cuts the loss file back to it.
     ///
     /// # Errors
     ///
-    /// When the configuration was another, or the parts are not those that were saved.
-    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+    /// When the configuration was another, or the parts are not those that were saved: the run is then as it was. When the loss
+    /// file cannot be written: it then goes no step on before it is restored again.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<Resumed> {
         let differences = self.configuration.differences(checkpoint.configuration());
         if !differences.is_empty() {
             return Err(Error::OtherConfiguration { differences });
@@ -76,8 +71,18 @@ impl Trainer<'_> {
             let back = before.map(|before| self.take(&before));
             self.broken = !matches!(back, Some(Ok(())));
         })?;
+        let mut warnings = Vec::new();
+        if let Some(losses) = &mut self.losses {
+            // Until the file is at the same step, the run must not go on.
+            self.broken = true;
+            let bytes = checkpoint.part(RUN)?.number(RUN, "loss file bytes")?;
+            warnings.extend(losses.resume(bytes)?);
+        }
         self.broken = false;
-        Ok(())
+        Ok(Resumed {
+            step: self.step,
+            warnings,
+        })
     }
 
     fn state(&self, weights: BTreeMap<String, Tensor>) -> Result<Checkpoint> {
