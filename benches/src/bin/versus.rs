@@ -2,6 +2,8 @@
 //!
 //! cargo run --release -p tallow-benches --bin versus -- [TASK ... | --grow NETWORK]
 
+#[path = "versus/dit.rs"]
+mod dit;
 #[path = "versus/growth.rs"]
 mod growth;
 
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
+use dit::Dit;
 use tallow::datasets::Checkerboard;
 use tallow::denoisers::{Dataset, Network, Noise, Parameterization, Seeded, network, normal_like};
 use tallow::metrics::{Points, wasserstein2};
@@ -46,6 +49,8 @@ const TASKS: &[(&str, usize, Make)] = &[
     ("unet_sample_16x10", 5, || {
         images::sample(|scope| UNet::new(scope, 32), 16)
     }),
+    ("dit_train_32", 8, || images::train(Dit::new, 32)),
+    ("dit_sample_16x10", 5, || images::sample(Dit::new, 16)),
     ("solver_overhead_20", 10, solver_overhead),
     ("exact_ot_512", 10, || exact_ot(512)),
     ("randn_1m", 20, randn),

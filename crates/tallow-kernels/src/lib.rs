@@ -41,6 +41,7 @@ mod softmax;
 mod square;
 mod squared_error;
 mod statistics;
+mod transformer_block;
 mod transport;
 mod turn;
 mod waves;
@@ -73,5 +74,8 @@ pub use sinkhorn::{Marginals, Plan, Sinkhorn};
 pub use softmax::Softmax;
 pub use squared_error::{squared_error_gradient, squared_errors};
 pub use statistics::Statistics;
+pub use transformer_block::{
+    LayerWeights, TransformerBlock, TransformerGradients, TransformerSaved, TransformerWeights,
+};
 pub use transport::{Transport, transport};
 pub use waves::{WaveOrder, Waves};

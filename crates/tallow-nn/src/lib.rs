@@ -54,6 +54,8 @@ mod softmax;
 mod tensor_file;
 #[cfg(test)]
 mod testing;
+mod transformer_block;
+mod transformer_block_op;
 
 pub use activation::{activate, activate_dual};
 pub use adam::{Adam, AdamConfig};
@@ -95,3 +97,4 @@ pub use sinusoidal::{SinusoidalConfig, SinusoidalEmbedding};
 pub use softmax::{softmax, softmax_dual};
 pub use tallow_kernels::{Activation, Decay, Injection, Momentum};
 pub use tensor_file::{read_tensors, write_tensors};
+pub use transformer_block::{TransformerBlock, TransformerBlockConfig};

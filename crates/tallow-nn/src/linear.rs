@@ -143,6 +143,11 @@ impl Linear {
         self.biased.then_some(&self.bias)
     }
 
+    /// The bias, or the zeros in its place.
+    pub(crate) fn bias_or_zeros(&self) -> &Tensor {
+        &self.bias
+    }
+
     /// The activation that follows the product.
     #[must_use]
     pub fn activation(&self) -> Activation {
