@@ -59,8 +59,8 @@ impl VpSigmoid {
             OWNER,
             "(end - start)/tau",
             width,
-            "of at least 1e-6",
-            width >= 1e-6,
+            "finite and of at least 1e-6",
+            width >= 1e-6 && width.is_finite(),
         )?;
         Ok(Self { start, end, tau })
     }
@@ -159,6 +159,14 @@ mod tests {
             laws::starts_clean(&path);
             laws::ends_in_noise(&path);
         }
+    }
+
+    #[test]
+    fn a_span_that_overflows_is_refused() {
+        let error = VpSigmoid::new(-f64::MAX, f64::MAX, f64::MAX)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("finite"), "{error}");
     }
 
     #[test]
