@@ -183,7 +183,7 @@ impl TransformerBlock {
         let first = self.norm().backward(x, statistics, affine, values(&qkv.x))?;
         Ok(TransformerGradients {
             x: sum(first.x, &middle),
-            modulation: self.side_by_side([(first.modulation, gate1), (second.modulation, gate2)]),
+            modulation: self.side_by_side(&[(first.modulation, gate1), (second.modulation, gate2)]),
             layers: [qkv, proj, fc1, fc2].map(|layer| layer.weight.zip(layer.bias)),
         })
     }
@@ -219,11 +219,11 @@ impl TransformerBlock {
     }
 
     /// The gradient of the modulation from those of its columns.
-    fn side_by_side<T: Float>(&self, halves: [(Option<ModulationGradients<T>>, Vec<T>); 2]) -> Vec<T> {
+    fn side_by_side<T: Float>(&self, halves: &[(Option<ModulationGradients<T>>, Vec<T>); 2]) -> Vec<T> {
         let width = self.width;
         let mut all = Vec::with_capacity(self.batch * 6 * width);
         for row in 0..self.batch {
-            for (norm, gate) in &halves {
+            for (norm, gate) in halves {
                 let row = |values: &[T]| values[row * width..][..width].to_vec();
                 if let Some(ModulationGradients { scale, shift }) = norm {
                     all.extend(row(shift));
