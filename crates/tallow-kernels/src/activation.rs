@@ -165,18 +165,22 @@ impl<T: Float, I: Isa> Body<T, I> for Epilogue<'_, T> {
     #[inline(always)]
     fn run(self, f: impl Fn(T) -> (T, T)) {
         let columns = self.columns.max(1);
-        let rows = self.values.chunks_mut(columns);
         match (self.bias, self.slope) {
-            (None, None) => rows.for_each(|row| row.iter_mut().for_each(|y| *y = f(*y).0)),
+            // `for`, not `for_each`: its body is compiled for the instruction set of this function.
+            (None, None) => {
+                for y in self.values {
+                    *y = f(*y).0;
+                }
+            }
             (Some(bias), None) => {
-                for row in rows {
+                for row in self.values.chunks_mut(columns) {
                     for (y, &b) in row.iter_mut().zip(bias) {
                         *y = f(*y + b).0;
                     }
                 }
             }
             (None, Some(slope)) => {
-                for (row, slope) in rows.zip(slope.chunks_mut(columns)) {
+                for (row, slope) in self.values.chunks_mut(columns).zip(slope.chunks_mut(columns)) {
                     for (y, slope) in row.iter_mut().zip(slope) {
                         let (value, dy) = f(*y);
                         *y = value;
@@ -185,7 +189,7 @@ impl<T: Float, I: Isa> Body<T, I> for Epilogue<'_, T> {
                 }
             }
             (Some(bias), Some(slope)) => {
-                for (row, slope) in rows.zip(slope.chunks_mut(columns)) {
+                for (row, slope) in self.values.chunks_mut(columns).zip(slope.chunks_mut(columns)) {
                     for ((y, slope), &b) in row.iter_mut().zip(slope).zip(bias) {
                         let (value, dy) = f(*y + b);
                         *y = value;

@@ -1,8 +1,8 @@
 //! A chain of linear layers with their activations as one operation: a multi-layer perceptron, forward and backward.
 //!
 //! ```text
-//! forward    zᵢ = hᵢ₋₁ Wᵢᵀ + bᵢ,   hᵢ = actᵢ(zᵢ),   kept for the way back: hᵢ and sᵢ = actᵢ′(zᵢ)
-//! backward   dzᵢ = dhᵢ ⊙ sᵢ,   dhᵢ₋₁ = dzᵢ Wᵢ,   dWᵢ = dzᵢᵀ hᵢ₋₁,   dbᵢ = Σ_rows dzᵢ
+//! forward    zᵢ = hᵢ₋₁ Wᵢᵀ + bᵢ,   hᵢ = actᵢ(zᵢ),   kept for the way back: zᵢ
+//! backward   dzᵢ = dhᵢ ⊙ actᵢ′(zᵢ),   dhᵢ₋₁ = dzᵢ Wᵢ,   dWᵢ = dzᵢᵀ hᵢ₋₁,   dbᵢ = Σ_rows dzᵢ
 //! ```
 //!
 //! A block of rows goes through all layers before the next one starts, so that activations and gradients stay in the
@@ -19,7 +19,6 @@ mod packs;
 use crate::activation::Activation;
 use crate::error::{Result, area, check_length};
 use crate::float::Float;
-use crate::linear::Wanted;
 
 pub use backward::ChainGradients;
 pub use forward::Trace;
@@ -105,11 +104,6 @@ impl Chain {
         }
         Ok(())
     }
-}
-
-/// Whether the slope of a layer's activation has to be kept.
-fn has_slope(link: &Link, keep: Wanted) -> bool {
-    keep == Wanted::Yes && link.activation != Activation::Identity
 }
 
 #[cfg(test)]

@@ -4,12 +4,11 @@
 //! fault every 4 KiB. Each thread keeps the last few buffers that were dropped on it.
 
 use std::cell::RefCell;
-use std::mem::MaybeUninit;
 
 use crate::float::Float;
 
-/// One cache line.
-type Line = [MaybeUninit<u64>; 8];
+/// One cache line; every bit pattern is a number.
+type Line = [u64; 8];
 
 /// How many buffers a thread keeps.
 const KEPT: usize = 4;
@@ -18,7 +17,7 @@ thread_local! {
     static BUFFERS: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Room for numbers, with whatever was left there.
+/// Numbers, whose values are whatever was left there, or zeros.
 #[derive(Debug)]
 pub(crate) struct Kept {
     lines: Vec<Line>,
@@ -32,39 +31,27 @@ impl Kept {
             let fits = buffers
                 .iter()
                 .enumerate()
-                .filter(|(_, lines)| lines.capacity() >= wanted);
-            let index = fits
-                .min_by_key(|(_, lines)| lines.capacity())
-                .map(|(index, _)| index);
+                .filter(|(_, lines)| lines.len() >= wanted);
+            let index = fits.min_by_key(|(_, lines)| lines.len()).map(|(index, _)| index);
             index.map(|index| buffers.swap_remove(index))
         });
-        let mut lines = found.unwrap_or_else(|| Vec::with_capacity(wanted));
-        // SAFETY: the capacity is at least `wanted`, and a `MaybeUninit` needs no value.
-        unsafe { lines.set_len(wanted) };
+        let lines = found.unwrap_or_else(|| vec![[0; 8]; wanted]);
         Self { lines }
     }
 
-    /// The room, as `n` numbers that may not have been written.
-    pub(crate) fn room<T: Float>(&mut self, n: usize) -> &mut [MaybeUninit<T>] {
-        let n = n.min(self.capacity::<T>());
-        // SAFETY: the lines hold at least `n` numbers of type `T` (f32 or f64: the trait is sealed), `u64` is aligned for
-        // both, and no value is claimed to be there.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), n) }
-    }
-
-    /// The first `n` numbers.
-    ///
-    /// # Safety
-    ///
-    /// They have been written as numbers of this type.
-    pub(crate) unsafe fn numbers<T: Float>(&self, n: usize) -> &[T] {
-        let n = n.min(self.capacity::<T>());
-        // SAFETY: as for `room`, and the caller promises that the values are there.
+    /// The first `n` numbers, or as many as there are.
+    pub(crate) fn numbers<T: Float>(&self, n: usize) -> &[T] {
+        let n = n.min(size_of_val(&self.lines[..]) / size_of::<T>());
+        // SAFETY: the lines are initialised and hold at least `n` numbers of type `T`, which is f32 or f64 (the trait is
+        // sealed): every bit pattern is a value of it, and `u64` is aligned for both.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), n) }
     }
 
-    fn capacity<T>(&self) -> usize {
-        self.lines.len() * size_of::<Line>() / size_of::<T>()
+    /// The same to write to.
+    pub(crate) fn numbers_mut<T: Float>(&mut self, n: usize) -> &mut [T] {
+        let n = n.min(size_of_val(&self.lines[..]) / size_of::<T>());
+        // SAFETY: as above, and the lines are borrowed exclusively; numbers are bit patterns of `u64`, too.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), n) }
     }
 }
 
@@ -89,14 +76,14 @@ mod tests {
 
     #[test]
     fn a_dropped_buffer_serves_the_next_request_that_it_is_large_enough_for() {
-        let address = |kept: &mut Kept| kept.room::<f32>(1).as_ptr().addr();
-        let mut first = Kept::new::<f32>(1000);
-        let place = address(&mut first);
+        let address = |kept: &Kept| kept.numbers::<f32>(1).as_ptr().addr();
+        let first = Kept::new::<f32>(1000);
+        let place = address(&first);
         drop(first);
-        let mut larger = Kept::new::<f64>(1000);
-        assert_ne!(address(&mut larger), place);
-        let mut again = Kept::new::<f64>(500);
-        assert_eq!(address(&mut again), place);
-        assert_eq!(again.room::<f64>(500).len(), 500);
+        let larger = Kept::new::<f64>(1000);
+        assert_ne!(address(&larger), place);
+        let again = Kept::new::<f64>(500);
+        assert_eq!(address(&again), place);
+        assert_eq!(again.numbers::<f64>(500).len(), 500);
     }
 }

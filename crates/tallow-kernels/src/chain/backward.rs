@@ -1,10 +1,11 @@
 //! The way back: chunks of blocks on all threads, each with its own partial sums, which are then added in order.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
-use super::forward::Trace;
+use super::forward::{Trace, activate};
 use super::packs::Part;
-use super::{Chain, Link, has_slope};
+use super::{Chain, Link};
 use crate::buffer::{as_place, assume_written, written};
 use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::{Result, area, check_length};
@@ -51,7 +52,9 @@ impl Chain {
         };
         let fill = |dx: &mut [MaybeUninit<T>]| {
             let mut dxs = dx.chunks_mut(chunk * blocks.block * self.inputs());
-            let mut parts = sums.room::<T>(chunks * stride).chunks_exact_mut(stride.max(1));
+            let mut parts = sums
+                .numbers_mut::<T>(chunks * stride)
+                .chunks_exact_mut(stride.max(1));
             let tasks = (0..chunks)
                 .map(|index| (index, dxs.next(), parts.next()))
                 .collect();
@@ -67,8 +70,7 @@ impl Chain {
         // SAFETY: each chunk writes its rows of dx in full, if there are any, or there is an error.
         let dx = unsafe { written(dx_len, fill)? };
         let links = if weights_wanted == Wanted::Yes {
-            // SAFETY: each chunk has written all of its sums.
-            self.add_up(unsafe { sums.numbers(chunks * stride) }, stride)
+            self.add_up(sums.numbers(chunks * stride), stride)
         } else {
             Vec::new()
         };
@@ -160,114 +162,153 @@ impl<T: Float> Back<'_, T> {
     fn chunk(
         &self,
         dy: &[T],
-        blocks: std::ops::Range<usize>,
+        blocks: Range<usize>,
         mut dx: Option<&mut [MaybeUninit<T>]>,
-        mut sums: Option<&mut [MaybeUninit<T>]>,
+        mut sums: Option<&mut [T]>,
     ) -> Result<()> {
         let (chain, layout) = (self.chain, self.trace.blocks);
         let widths = chain.links.iter().flat_map(|link| [link.inputs, link.outputs]);
-        let widest = widths.map(padded::<T>).max().unwrap_or(0);
+        let widest = widths.map(|columns| layout.room::<T>(columns)).max().unwrap_or(0);
         let first = blocks.start;
-        with_scratch([layout.block * widest; 2], |[mut dz, mut other]| {
+        with_scratch([widest; 4], |[dz, other, values, slopes]| {
+            let mut room = Room {
+                dz,
+                other,
+                values,
+                slopes,
+            };
             for block in blocks {
                 let (start, rows) = layout.rows_of(block);
                 let outputs = chain.outputs();
-                let top = panels::<T>(outputs) * layout.block * T::PANEL;
                 let dy = &dy[start * outputs..][..rows * outputs];
-                to_panels(dy, outputs, layout.block, as_place(&mut dz[..top]));
-                let live = rows.next_multiple_of(TILE);
-                let trace = self.trace.block(block);
-                if let Some(slope) = self.slope(trace, chain.links.len() - 1) {
-                    multiply(&mut dz[..top], slope);
-                }
-                let mut end = sums.as_ref().map_or(0, |sums| sums.len());
-                for index in (0..chain.links.len()).rev() {
-                    if let Some(sums) = &mut sums {
-                        let begin = end - sizes::<T>(&chain.links[index]).iter().sum::<usize>();
-                        self.weights(index, trace, dz, live, block == first, &mut sums[begin..end])?;
-                        end = begin;
-                    }
-                    if index > 0 || dx.is_some() {
-                        self.inputs(index, trace, dz, other, live)?;
-                        (dz, other) = (other, dz);
-                    }
-                }
+                let sums = sums.as_mut().map(|sums| (&mut **sums, block == first));
+                self.block(block, dy, dx.is_some(), sums, &mut room)?;
                 if let Some(dx) = &mut dx {
                     let inputs = chain.inputs();
                     let (mine, rest) = std::mem::take(dx).split_at_mut(rows * inputs);
                     *dx = rest;
-                    from_panels(
-                        &dz[..layout.block * padded::<T>(inputs)],
-                        inputs,
-                        layout.block,
-                        mine,
-                    );
+                    from_panels(&room.dz[..layout.room::<T>(inputs)], inputs, layout.height, mine);
                 }
             }
             Ok(())
         })
     }
 
-    fn slope<'t>(&self, trace: &'t [T], index: usize) -> Option<&'t [T]> {
-        has_slope(&self.chain.links[index], Wanted::Yes)
-            .then(|| &trace[self.trace.places.slopes[index].clone()])
+    /// One block, last layer to first; leaves dx in `room.dz` where it is wanted. `sums` come with whether this block is the
+    /// first to be added to them.
+    fn block(
+        &self,
+        block: usize,
+        dy: &[T],
+        dx_wanted: bool,
+        mut sums: Option<(&mut [T], bool)>,
+        room: &mut Room<'_, T>,
+    ) -> Result<()> {
+        let (chain, layout, places) = (self.chain, self.trace.blocks, &self.trace.places);
+        let (trace, outputs) = (self.trace.block(block), chain.outputs());
+        let top = layout.room::<T>(outputs);
+        to_panels(dy, outputs, layout.height, as_place(&mut room.dz[..top]));
+        let live = (dy.len() / outputs).next_multiple_of(TILE);
+        let last = chain.links.len() - 1;
+        if places.last < trace.len() {
+            self.remake(last, &trace[places.last..], live, room);
+            multiply(&mut room.dz[..top], &room.slopes[..top]);
+        }
+        let mut end = sums.as_ref().map_or(0, |(sums, _)| sums.len());
+        for index in (0..=last).rev() {
+            let place = &trace[places.inputs[index]..];
+            match index.checked_sub(1) {
+                Some(before) => self.remake(before, place, live, room),
+                None => room.values[..layout.room::<T>(chain.inputs())]
+                    .copy_from_slice(&place[..layout.room::<T>(chain.inputs())]),
+            }
+            if let Some((sums, fresh)) = &mut sums {
+                let begin = end - sizes::<T>(&chain.links[index]).iter().sum::<usize>();
+                self.weights(index, room, live, *fresh, &mut sums[begin..end])?;
+                end = begin;
+            }
+            if index > 0 || dx_wanted {
+                self.inputs(index, room, live)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Output and slope of a layer, made again from its z.
+    fn remake(&self, index: usize, z: &[T], live: usize, room: &mut Room<'_, T>) {
+        let (link, stride) = (&self.chain.links[index], self.trace.blocks.height * T::PANEL);
+        let outs = room
+            .values
+            .chunks_exact_mut(stride)
+            .zip(room.slopes.chunks_exact_mut(stride));
+        for (z, (values, slopes)) in z.chunks_exact(stride).zip(outs).take(panels::<T>(link.outputs)) {
+            let values = &mut values[..live * T::PANEL];
+            values.copy_from_slice(&z[..live * T::PANEL]);
+            activate(link.activation, values, Some(&mut slopes[..live * T::PANEL]));
+        }
     }
 
     /// dW and db of a layer, from the first `live` rows of a block.
     fn weights(
         &self,
         index: usize,
-        trace: &[T],
-        dz: &[T],
+        room: &Room<'_, T>,
         live: usize,
         fresh: bool,
-        sums: &mut [MaybeUninit<T>],
+        sums: &mut [T],
     ) -> Result<()> {
-        let (link, block) = (&self.chain.links[index], self.trace.blocks.block);
+        let (link, layout) = (&self.chain.links[index], self.trace.blocks);
         let (weight, bias) = sums.split_at_mut(sizes::<T>(link)[0]);
-        let walk = Walk::columns::<T>(block, live);
-        let input = &trace[self.trace.places.inputs[index]..];
+        let (walk, stride) = (Walk::columns::<T>(layout.height, live), layout.height * T::PANEL);
         let start = if fresh { Start::Zero } else { Start::Stored };
         let height = link.outputs.next_multiple_of(TILE);
-        for (panel, sums) in weight.chunks_exact_mut(height * T::PANEL).enumerate() {
-            let right = &input[panel * block * T::PANEL..][..live * T::PANEL];
-            // SAFETY: the first block of a chunk starts from zero and writes all of it.
-            dispatch::run(Path::best(), unsafe { Strip::new(dz, walk, right, start, sums)? });
+        for (sums, input) in weight
+            .chunks_exact_mut(height * T::PANEL)
+            .zip(room.values.chunks_exact(stride))
+        {
+            let right = &input[..live * T::PANEL];
+            // SAFETY: the sums are initialised.
+            let strip = unsafe { Strip::new(room.dz, walk, right, start, as_place(sums))? };
+            dispatch::run(Path::best(), strip);
         }
         if fresh {
-            bias.fill(MaybeUninit::new(T::default()));
+            bias.fill(T::default());
         }
-        // SAFETY: written by the line above, in this block or the first one.
-        let bias = unsafe { assume_written(bias) };
-        for (sums, dz) in bias
-            .chunks_exact_mut(T::PANEL)
-            .zip(dz.chunks_exact(block * T::PANEL))
-        {
+        for (sums, dz) in bias.chunks_exact_mut(T::PANEL).zip(room.dz.chunks_exact(stride)) {
             let values = &dz[..live * T::PANEL];
             dispatch::run(Path::best(), RowSum { values, sums });
         }
         Ok(())
     }
 
-    /// dh of a layer's input, times the slope before it.
-    fn inputs(&self, index: usize, trace: &[T], dz: &[T], out: &mut [T], live: usize) -> Result<()> {
-        let (link, block) = (&self.chain.links[index], self.trace.blocks.block);
-        let walk = Walk::rows::<T>(block, link.outputs);
-        let slope = index.checked_sub(1).and_then(|before| self.slope(trace, before));
+    /// dh of a layer's input, times the slope before it: what dz is for the layer before.
+    fn inputs(&self, index: usize, room: &mut Room<'_, T>, live: usize) -> Result<()> {
+        let (link, layout) = (&self.chain.links[index], self.trace.blocks);
+        let (walk, stride) = (
+            Walk::rows::<T>(layout.height, link.outputs),
+            layout.height * T::PANEL,
+        );
         for panel in 0..panels::<T>(link.inputs) {
-            let place = panel * block * T::PANEL..panel * block * T::PANEL + live * T::PANEL;
             let right = self.trace.packs.panel(link, index, Part::Backward, panel);
-            let target = as_place(&mut out[place.clone()]);
+            let target = &mut room.other[panel * stride..][..live * T::PANEL];
             // SAFETY: nothing stored is asked for.
-            dispatch::run(Path::best(), unsafe {
-                Strip::new(dz, walk, right, Start::Zero, target)?
-            });
-            if let Some(slope) = slope {
-                multiply(&mut out[place.clone()], &slope[place]);
+            let strip = unsafe { Strip::new(room.dz, walk, right, Start::Zero, as_place(target))? };
+            dispatch::run(Path::best(), strip);
+            if index > 0 {
+                multiply(target, &room.slopes[panel * stride..][..live * T::PANEL]);
             }
         }
+        std::mem::swap(&mut room.dz, &mut room.other);
         Ok(())
     }
+}
+
+/// Working memory of a chunk, in panels: two gradients in turn, and the output and slope of the layer before.
+struct Room<'a, T> {
+    dz: &'a mut [T],
+    other: &'a mut [T],
+    values: &'a mut [T],
+    slopes: &'a mut [T],
 }
 
 fn multiply<T: Float>(values: &mut [T], factors: &[T]) {

@@ -7,13 +7,13 @@ use super::blocks::{Blocks, Places};
 use super::packs::{Packs, Part};
 use super::{Chain, LinkParameters};
 use crate::activation::{Activation, Epilogue};
-use crate::buffer::{as_place, assume_written, written};
+use crate::buffer::{as_place, written};
 use crate::dispatch::{self, Path};
 use crate::error::{Result, area};
 use crate::float::Float;
 use crate::kept::Kept;
 use crate::linear::Wanted;
-use crate::panel::{Start, Strip, TILE, Walk, from_panels, padded, panels, to_panels};
+use crate::panel::{Start, Strip, TILE, Walk, from_panels, panels, to_panels};
 use crate::parallel;
 use crate::scratch::with_scratch;
 
@@ -31,9 +31,7 @@ impl<T: Float> Trace<T> {
     /// The part of a block.
     pub(super) fn block(&self, index: usize) -> &[T] {
         let len = self.places.len;
-        // SAFETY: the forward pass has written every block, or there was no trace.
-        let all = unsafe { self.buffer.numbers::<T>(self.blocks.count() * len) };
-        &all[index * len..][..len]
+        &self.buffer.numbers::<T>(self.blocks.count() * len)[index * len..][..len]
     }
 }
 
@@ -52,25 +50,24 @@ impl Chain {
     ) -> Result<(Vec<T>, Option<Trace<T>>)> {
         self.check(x, rows, parameters)?;
         let (blocks, packs) = (Blocks::new(rows), Packs::new(self, parameters, keep));
-        let places = Places::new::<T>(self, blocks.block);
+        let places = Places::new::<T>(self, blocks);
         let len = if keep == Wanted::Yes { places.len } else { 0 };
         let mut buffer = Kept::new::<T>(area(blocks.count(), len)?);
         let pass = Pass {
             chain: self,
             packs: &packs,
-            block: blocks.block,
+            blocks,
             places: &places,
         };
         let fill = |y: &mut [MaybeUninit<T>]| {
             let mut traces = buffer
-                .room::<T>(blocks.count() * len)
+                .numbers_mut::<T>(blocks.count() * len)
                 .chunks_exact_mut(len.max(1));
             let ys = y.chunks_mut(blocks.block * self.outputs());
             let xs = x.chunks(blocks.block * self.inputs());
             let tasks = xs.zip(ys).map(|(x, y)| (x, y, traces.next())).collect();
-            parallel::try_for_each(self.cost(rows), tasks, |(x, y, trace)| match trace {
-                Some(trace) => pass.traced(x, y, trace),
-                None => pass.plain(x, y),
+            parallel::try_for_each(self.cost(rows), tasks, |(x, y, trace)| {
+                pass.block(x, y, trace.unwrap_or(&mut []))
             })
         };
         // SAFETY: each block writes its rows of y in full, or there is an error.
@@ -89,97 +86,58 @@ impl Chain {
 struct Pass<'a> {
     chain: &'a Chain,
     packs: &'a Packs,
-    block: usize,
+    blocks: Blocks,
     places: &'a Places,
 }
 
 impl Pass<'_> {
-    /// A block whose layers write their inputs and slopes into its trace.
-    fn traced<T: Float>(
-        &self,
-        x: &[T],
-        y: &mut [MaybeUninit<T>],
-        trace: &mut [MaybeUninit<T>],
-    ) -> Result<()> {
-        let last = self.chain.links.len() - 1;
-        let inputs = self.places.slopes.first().map_or(0, |slope| slope.start);
-        let (inputs, mut slopes) = trace.split_at_mut(inputs);
-        let size = |index: usize| self.block * padded::<T>(self.chain.links[index].inputs);
-        let (input, mut rest) = inputs.split_at_mut(size(0));
-        to_panels(x, self.chain.inputs(), self.block, input);
-        // SAFETY: written by the line above.
-        let mut input = unsafe { assume_written(input) };
-        for index in 0..=last {
-            let (slope, left) = std::mem::take(&mut slopes).split_at_mut(self.places.slopes[index].len());
-            slopes = left;
-            if index == last {
-                return self.last(input, slope, y, x.len() / self.chain.inputs());
-            }
-            let (output, left) = std::mem::take(&mut rest).split_at_mut(size(index + 1));
-            rest = left;
-            self.layer(index, input, output, slope, self.block)?;
-            // SAFETY: the layer has written all of it.
-            input = unsafe { assume_written(output) };
-        }
-        Ok(())
-    }
-
-    /// A block that leaves nothing but its output.
-    fn plain<T: Float>(&self, x: &[T], y: &mut [MaybeUninit<T>]) -> Result<()> {
-        let (chain, last) = (self.chain, self.chain.links.len() - 1);
-        let widest = chain
-            .links
-            .iter()
-            .map(|link| padded::<T>(link.inputs))
+    /// One block through all layers; writes its trace in full, unless that is empty.
+    fn block<T: Float>(&self, x: &[T], y: &mut [MaybeUninit<T>], trace: &mut [T]) -> Result<()> {
+        let (chain, height) = (self.chain, self.blocks.height);
+        let widths = chain.links.iter().flat_map(|link| [link.inputs, link.outputs]);
+        let widest = widths
+            .map(|columns| self.blocks.room::<T>(columns))
             .max()
             .unwrap_or(0);
-        let rows = x.len() / chain.inputs();
-        let live = rows.next_multiple_of(TILE);
-        with_scratch([self.block * widest; 2], |[mut input, mut output]| {
-            let first = self.block * padded::<T>(chain.inputs());
-            to_panels(x, chain.inputs(), self.block, as_place(&mut input[..first]));
-            for index in 0..last {
-                self.layer(index, input, as_place(output), &mut [], live)?;
+        let first = self.blocks.room::<T>(chain.inputs());
+        with_scratch([widest; 2], |[mut input, mut output]| {
+            to_panels(x, chain.inputs(), height, as_place(&mut input[..first]));
+            if let Some(place) = trace.get_mut(..first) {
+                place.copy_from_slice(&input[..first]);
+            }
+            let live = (x.len() / chain.inputs()).next_multiple_of(TILE);
+            for index in 0..chain.links.len() {
+                let place = self
+                    .places
+                    .inputs
+                    .get(index + 1)
+                    .copied()
+                    .unwrap_or(self.places.last);
+                let z = trace.get_mut(place..).unwrap_or(&mut []);
+                self.layer(index, input, output, z, live)?;
                 (input, output) = (output, input);
             }
-            self.last(input, &mut [], y, rows)
-        })
-    }
-
-    /// The last layer, from panels to rows.
-    fn last<T: Float>(
-        &self,
-        input: &[T],
-        slope: &mut [MaybeUninit<T>],
-        y: &mut [MaybeUninit<T>],
-        rows: usize,
-    ) -> Result<()> {
-        let index = self.chain.links.len() - 1;
-        let outputs = self.chain.outputs();
-        let live = rows.next_multiple_of(TILE);
-        let live = if slope.is_empty() { live } else { self.block };
-        with_scratch([self.block * padded::<T>(outputs)], |[output]| {
-            self.layer(index, input, as_place(output), slope, live)?;
-            from_panels(output, outputs, self.block, y);
+            let last = self.blocks.room::<T>(chain.outputs());
+            from_panels(&input[..last], chain.outputs(), height, y);
             Ok(())
         })
     }
 
-    /// One layer on the first `live` rows of a block, panel by panel: product, and the activation while the panel is in the
-    /// first-level cache.
+    /// One layer on the first `live` rows of a block, panel by panel: the product into `z`, unless that is empty, and the
+    /// activation while the panel is in the first-level cache.
     fn layer<T: Float>(
         &self,
         index: usize,
         input: &[T],
-        output: &mut [MaybeUninit<T>],
-        slope: &mut [MaybeUninit<T>],
+        output: &mut [T],
+        z: &mut [T],
         live: usize,
     ) -> Result<()> {
-        let link = &self.chain.links[index];
-        let walk = Walk::rows::<T>(self.block, link.inputs);
-        let mut slopes = slope.chunks_exact_mut(self.block * T::PANEL);
+        let (link, stride) = (&self.chain.links[index], self.blocks.height * T::PANEL);
+        let walk = Walk::rows::<T>(self.blocks.height, link.inputs);
+        let mut zs = z.chunks_exact_mut(stride);
         for (panel, output) in output
-            .chunks_exact_mut(self.block * T::PANEL)
+            .chunks_exact_mut(stride)
             .enumerate()
             .take(panels::<T>(link.outputs))
         {
@@ -187,24 +145,27 @@ impl Pass<'_> {
             let right = self.packs.panel(link, index, Part::Forward, panel);
             let start = Start::Row(self.packs.panel(link, index, Part::Bias, panel));
             // SAFETY: nothing stored is asked for.
-            dispatch::run(Path::best(), unsafe {
-                Strip::new(input, walk, right, start, output)?
-            });
-            let slope = slopes.next().map(|slope| &mut slope[..live * T::PANEL]);
-            if link.activation == Activation::Identity {
-                continue;
+            let strip = unsafe { Strip::new(input, walk, right, start, as_place(output))? };
+            dispatch::run(Path::best(), strip);
+            if let Some(z) = zs.next() {
+                z[..output.len()].copy_from_slice(output);
             }
-            // SAFETY: the strip has written all of it.
-            let values = unsafe { assume_written(output) };
-            let epilogue = Epilogue {
-                activation: link.activation,
-                bias: None,
-                columns: values.len(),
-                values,
-                slope,
-            };
-            dispatch::run(Path::best(), epilogue);
+            if link.activation != Activation::Identity {
+                activate(link.activation, output, None);
+            }
         }
         Ok(())
     }
+}
+
+/// The activation of values in place, and its slope.
+pub(super) fn activate<T: Float>(activation: Activation, values: &mut [T], slope: Option<&mut [T]>) {
+    let epilogue = Epilogue {
+        activation,
+        bias: None,
+        columns: values.len(),
+        values,
+        slope: slope.map(as_place),
+    };
+    dispatch::run(Path::best(), epilogue);
 }

@@ -8,6 +8,7 @@
 use std::mem::MaybeUninit;
 
 use super::{Chain, Link, LinkParameters};
+use crate::buffer::as_place;
 use crate::float::Float;
 use crate::kept::Kept;
 use crate::linear::Wanted;
@@ -81,7 +82,7 @@ impl Packs {
             places.push(place);
         }
         let mut buffer = Kept::new::<T>(len);
-        let mut rest = buffer.room::<T>(len);
+        let mut rest = as_place(buffer.numbers_mut::<T>(len));
         let mut tasks = Vec::new();
         for (link, parameters) in chain.links.iter().zip(parameters) {
             for part in parts {
@@ -101,9 +102,7 @@ impl Packs {
     /// One panel of a part of a layer; the part must have been packed, with this type.
     pub(super) fn panel<T: Float>(&self, link: &Link, index: usize, part: Part, panel: usize) -> &[T] {
         let (_, size) = part.size::<T>(link);
-        // SAFETY: `new` has written the whole buffer.
-        let all = unsafe { self.buffer.numbers::<T>(self.len) };
-        &all[self.places[index][part as usize] + panel * size..][..size]
+        &self.buffer.numbers::<T>(self.len)[self.places[index][part as usize] + panel * size..][..size]
     }
 }
 

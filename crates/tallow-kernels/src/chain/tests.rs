@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Layer;
-use crate::linear::Saved;
+use crate::linear::{Saved, Wanted};
 use crate::parallel::on_threads;
 
 fn chain(widths: &[usize], activation: Activation) -> Chain {
