@@ -64,12 +64,21 @@ struct Options {
     quick: bool,
 }
 
-/// Samples and data over which distances are taken.
+/// Samples and data over which distances are taken, and how many under `--quick`.
 const POINTS: usize = 2048;
+const FEW_POINTS: usize = 256;
 /// Steps of the solver from source to data.
 const SOLVER_STEPS: usize = 100;
 /// Paths in a picture.
 const PATHS: usize = 200;
+
+/// Where the flows of a task and seed start, what they should reach, and how far that is.
+struct Ends {
+    seed: u64,
+    start: Tensor,
+    target: Tensor,
+    w2_squared: f64,
+}
 
 /// What a trained flow came to.
 struct Run {
@@ -107,13 +116,9 @@ fn main() -> Outcome {
     }
     for task in tasks {
         let mut panels = Vec::new();
+        let ends = in_parallel(&seeds, |&seed| ends(&options, task, seed))?;
         for &coupling in &couplings {
-            // A run is small: each takes one thread, and the seeds go side by side.
-            let runs: Vec<Result<Run, String>> = seeds
-                .par_iter()
-                .map(|&seed| run(&options, task, coupling, seed).map_err(|failure| format!("{failure:?}")))
-                .collect();
-            let runs = runs.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let runs = in_parallel(&ends, |ends| run(&options, task, coupling, ends))?;
             let mean = |of: fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
             let (energy, w2) = (mean(|run| run.path_energy), mean(|run| run.w2_squared));
             report(&options, task, coupling, (energy, w2), seeds.len());
@@ -130,6 +135,38 @@ fn main() -> Outcome {
         );
     }
     Ok(())
+}
+
+/// All results, or one of the errors. A run is small: each takes one thread, and the seeds go side by side.
+fn in_parallel<T: Sync, R: Send>(
+    of: &[T],
+    work: impl Fn(&T) -> Result<R, Failure> + Sync,
+) -> Result<Vec<R>, Failure> {
+    let results = of
+        .par_iter()
+        .map(|item| work(item).map_err(|failure| format!("{failure:?}")));
+    Ok(results.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Fresh points of source and data, from a stream that training does not use.
+fn ends(options: &Options, task: Task, seed: u64) -> Result<Ends, Failure> {
+    let count = if options.quick { FEW_POINTS } else { POINTS };
+    let mut draws = Seeded::stream(seed, 2);
+    let start = task.source().draw(count, &mut draws)?.x0;
+    let target = task.data()?.draw(count, &mut draws)?.x0;
+    let w2_squared = squared(&start, &target)?;
+    Ok(Ends {
+        seed,
+        start,
+        target,
+        w2_squared,
+    })
+}
+
+fn squared(a: &Tensor, b: &Tensor) -> Result<f64, Failure> {
+    Ok(wasserstein2(&Points::from_tensor(a)?, &Points::from_tensor(b)?)?
+        .distance
+        .powi(2))
 }
 
 fn report(options: &Options, task: Task, coupling: Transport, (energy, w2): (f64, f64), seeds: usize) {
@@ -151,7 +188,8 @@ fn report(options: &Options, task: Task, coupling: Transport, (energy, w2): (f64
 }
 
 /// Trains a flow and follows it.
-fn run(options: &Options, task: Task, coupling: Transport, seed: u64) -> Result<Run, Failure> {
+fn run(options: &Options, task: Task, coupling: Transport, ends: &Ends) -> Result<Run, Failure> {
+    let seed = ends.seed;
     let parameters = Parameters::new(seed, DType::F32, &Device::Cpu);
     let config = MlpConfig {
         width: 64,
@@ -178,24 +216,20 @@ fn run(options: &Options, task: Task, coupling: Transport, seed: u64) -> Result<
         optimizer.backward_step(&objective.loss(&network, &batch, &mut noise)?.mean)?;
     }
     let network = Mlp::new(&parameters.detached().scope(), config)?;
-    follow(&network, task, &schedule, seed)
+    follow(&network, &schedule, ends)
 }
 
 /// From fresh sources along the flow; what the way took and where it led.
-fn follow(network: &Mlp, task: Task, schedule: &Arc<dyn Schedule>, seed: u64) -> Result<Run, Failure> {
+fn follow(network: &Mlp, schedule: &Arc<dyn Schedule>, ends: &Ends) -> Result<Run, Failure> {
     let model = Parameterization::flow_matching().denoiser(network);
     let grid = TimeGrid::uniform(schedule.clone(), SOLVER_STEPS)?;
-    let mut draws = Seeded::stream(seed, 2);
-    let (start, target) = (
-        task.source().draw(POINTS, &mut draws)?.x0,
-        task.data()?.draw(POINTS, &mut draws)?.x0,
-    );
     let solver = Rk4 {
         final_step: FinalStep::Evaluate,
         ..Rk4::default()
     };
-    let (mut states, mut times) = (vec![start.clone()], vec![grid.first().t]);
-    for progress in solvers::Run::new(&solver, &model, &grid, &start, &mut draws)? {
+    let (mut states, mut times) = (vec![ends.start.clone()], vec![grid.first().t]);
+    let mut noise = Seeded::stream(ends.seed, 3);
+    for progress in solvers::Run::new(&solver, &model, &grid, &ends.start, &mut noise)? {
         let progress = progress?;
         states.push(progress.point.x);
         times.push(progress.step.to.t);
@@ -204,15 +238,10 @@ fn follow(network: &Mlp, task: Task, schedule: &Arc<dyn Schedule>, seed: u64) ->
         .iter()
         .map(Points::from_tensor)
         .collect::<Result<Vec<_>, _>>()?;
-    let squared = |a: &Tensor, b: &Tensor| -> Result<f64, Failure> {
-        Ok(wasserstein2(&Points::from_tensor(a)?, &Points::from_tensor(b)?)?
-            .distance
-            .powi(2))
-    };
-    let end = states.last().unwrap_or(&start);
+    let end = states.last().unwrap_or(&ends.start);
     Ok(Run {
-        path_energy: path_energy(&clouds, &times)?.normalised(squared(&start, &target)?),
-        w2_squared: squared(end, &target)?,
+        path_energy: path_energy(&clouds, &times)?.normalised(ends.w2_squared),
+        w2_squared: squared(end, &ends.target)?,
         paths: states
             .iter()
             .map(|state| points(&state.narrow(0, 0, PATHS)?))

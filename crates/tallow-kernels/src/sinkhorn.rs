@@ -12,12 +12,13 @@
 //! Sources: Cuturi 2013, arXiv:1306.0895; stabilised scalings: Schmitzer 2019, arXiv:1610.06519, algorithm 2; relaxed
 //! marginals: Chizat et al. 2018, arXiv:1607.05816.
 
+mod side;
+
+use side::Side;
+
 use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::{Error, Result, area, check_length};
 use crate::float::exp;
-
-/// Scalings beyond e^±this are absorbed into the potentials.
-const ABSORB: f64 = 50.0;
 
 /// What is asked of the sums of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -94,10 +95,10 @@ impl Sinkhorn {
             iterations += 1;
         }
         run.absorb();
-        let plan = dispatch::run(Path::best(), Kernelize { run: &run });
+        dispatch::run(Path::best(), Fill(&mut run));
         let potential = |logs: &[f64]| logs.iter().map(|log| log * self.regularization).collect();
         Ok(Plan {
-            plan,
+            plan: run.kernel,
             row_potentials: potential(&run.rows.log),
             column_potentials: potential(&run.columns.log),
             iterations,
@@ -174,53 +175,6 @@ pub(crate) fn check_totals(a: &[f64], b: &[f64]) -> Result<()> {
         return Err(Error::Totals { rows, columns });
     }
     Ok(())
-}
-
-/// One side of the plan: its masses, absorbed potentials over ε, and the scaling since they were absorbed.
-struct Side {
-    log_mass: Vec<f64>,
-    log: Vec<f64>,
-    scaling: Vec<f64>,
-}
-
-impl Side {
-    fn new(masses: &[f64]) -> Self {
-        Self {
-            log_mass: masses.iter().map(|mass| mass.ln()).collect(),
-            log: vec![0.0; masses.len()],
-            scaling: vec![1.0; masses.len()],
-        }
-    }
-
-    fn absorb(&mut self) {
-        for (log, scaling) in self.log.iter_mut().zip(&mut self.scaling) {
-            *log += scaling.ln();
-            *scaling = 1.0;
-        }
-    }
-
-    /// The new scaling where the kernel, with the absorbed potentials in it, sums to `sums` with the other side's
-    /// scaling. Returns the largest change of a logarithm, and whether all scalings are within range.
-    fn scale(&mut self, sums: &[f64], tau: f64) -> (f64, bool) {
-        let (mut moved, mut tame) = (0.0_f64, true);
-        for (((scaling, &log), &log_mass), &sum) in self
-            .scaling
-            .iter_mut()
-            .zip(&self.log)
-            .zip(&self.log_mass)
-            .zip(sums)
-        {
-            if log_mass == f64::NEG_INFINITY {
-                *scaling = 0.0;
-                continue;
-            }
-            let to = tau * (log_mass + log - sum.ln()) - log;
-            moved = moved.max((to - scaling.ln()).abs());
-            tame &= to.abs() <= ABSORB;
-            *scaling = to.exp();
-        }
-        (moved, tame)
-    }
 }
 
 struct Run<'a> {
@@ -411,24 +365,15 @@ fn dot<I: Isa>(a: &[f64], b: &[f64]) -> f64 {
     lanes.iter().sum()
 }
 
-struct Kernelize<'r, 'a> {
-    run: &'r Run<'a>,
-}
+/// The kernel at the potentials as they are: the plan, once all scalings are absorbed.
+struct Fill<'r, 'a>(&'r mut Run<'a>);
 
-impl Kernel for Kernelize<'_, '_> {
-    type Output = Vec<f64>;
+impl Kernel for Fill<'_, '_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<I: Isa>(self) -> Vec<f64> {
-        let (rows, columns) = (&self.run.rows.log, &self.run.columns.log);
-        let mut plan = vec![0.0; self.run.costs.len()];
-        let costs = self.run.costs.chunks_exact(columns.len());
-        for ((plan, costs), &f) in plan.chunks_exact_mut(columns.len()).zip(costs).zip(rows) {
-            for ((plan, &cost), &g) in plan.iter_mut().zip(costs).zip(columns) {
-                *plan = exp::<f64, I>(f + g - cost / self.run.epsilon);
-            }
-        }
-        plan
+    fn run<I: Isa>(self) {
+        self.0.fill_kernel::<I>();
     }
 }
 
