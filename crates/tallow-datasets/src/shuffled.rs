@@ -6,7 +6,7 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tallow_denoisers::{Batch, Batches};
 
-use crate::{Error, Result, TensorDataset};
+use crate::{Error, Result, Rows, TensorDataset};
 
 /// Where a [`Shuffled`] is: all that a checkpoint has to keep of it, with the seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,16 @@ pub struct Position {
     pub epoch: u64,
     /// How many rows of this epoch are behind.
     pub row: usize,
+}
+
+/// What becomes of the rows that are left over when an epoch is not a whole number of batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastBatch {
+    /// A batch that is smaller.
+    #[default]
+    Partial,
+    /// Nothing in this epoch: every batch has the same size, and another epoch leaves out others.
+    Dropped,
 }
 
 /// Batches without replacement: each epoch holds every row once, its last batch what is left over.
@@ -37,21 +47,22 @@ pub struct Position {
 /// # Ok::<(), tallow_datasets::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Shuffled {
-    data: TensorDataset,
+pub struct Shuffled<D = TensorDataset> {
+    data: D,
     batch: usize,
     seed: u64,
     position: Position,
+    last: LastBatch,
     order: Vec<u32>,
 }
 
-impl Shuffled {
+impl<D: Rows> Shuffled<D> {
     /// Goes through `data` in batches of `batch` rows, or all rows where there are fewer.
     ///
     /// # Errors
     ///
-    /// When `batch` is 0.
-    pub fn new(data: TensorDataset, batch: usize, seed: u64) -> Result<Self> {
+    /// When `batch` is 0, or there is no row.
+    pub fn new(data: D, batch: usize, seed: u64) -> Result<Self> {
         if batch == 0 {
             let (name, value, allowed) = ("batch", 0.0, "of at least 1");
             return Err(Error::Parameter {
@@ -61,20 +72,51 @@ impl Shuffled {
                 allowed,
             });
         }
+        if data.rows() == 0 {
+            return Err(Error::Empty { shape: vec![0] });
+        }
         let order = order(data.rows(), seed, 0);
         Ok(Self {
             data,
             batch,
             seed,
             position: Position::default(),
+            last: LastBatch::default(),
             order,
         })
+    }
+
+    /// The same from its start, with or without a smaller batch at the end of an epoch.
+    ///
+    /// # Errors
+    ///
+    /// When no batch would be left, because there are fewer rows than one has.
+    pub fn with_last_batch(mut self, last: LastBatch) -> Result<Self> {
+        if last == LastBatch::Dropped && self.order.len() < self.batch {
+            return Err(Error::Parameter {
+                owner: "Shuffled without partial batches",
+                name: "batch",
+                value: self.batch as f64,
+                allowed: "of at most the number of rows",
+            });
+        }
+        self.last = last;
+        self.seek(Position::default())?;
+        Ok(self)
     }
 
     /// How many batches an epoch has.
     #[must_use]
     pub fn batches_per_epoch(&self) -> usize {
-        self.order.len().div_ceil(self.batch)
+        self.rows_per_epoch().div_ceil(self.batch)
+    }
+
+    /// The rows of an epoch that are in a batch.
+    fn rows_per_epoch(&self) -> usize {
+        match self.last {
+            LastBatch::Partial => self.order.len(),
+            LastBatch::Dropped => self.order.len() / self.batch * self.batch,
+        }
     }
 
     /// The seed of the orders.
@@ -95,7 +137,7 @@ impl Shuffled {
     ///
     /// When an epoch does not have such a row.
     pub fn seek(&mut self, position: Position) -> Result<()> {
-        let rows = self.order.len();
+        let rows = self.rows_per_epoch();
         if position.row >= rows {
             return Err(Error::Position {
                 row: position.row,
@@ -103,7 +145,7 @@ impl Shuffled {
             });
         }
         if position.epoch != self.position.epoch {
-            self.order = order(rows, self.seed, position.epoch);
+            self.order = order(self.order.len(), self.seed, position.epoch);
         }
         self.position = position;
         Ok(())
@@ -115,10 +157,11 @@ impl Shuffled {
     ///
     /// When the tensors cannot be read.
     pub fn next_batch(&mut self) -> tallow_denoisers::Result<Batch> {
-        let from = self.position.row;
-        let to = self.order.len().min(from.saturating_add(self.batch));
-        let batch = self.data.select(&self.order[from..to])?;
-        if to < self.order.len() {
+        let (from, rows) = (self.position.row, self.rows_per_epoch());
+        let to = rows.min(from.saturating_add(self.batch));
+        let mut rng = augmentation(self.seed, self.position);
+        let batch = self.data.gather(&self.order[from..to], &mut rng)?;
+        if to < rows {
             self.position.row = to;
         } else {
             self.position = Position {
@@ -131,7 +174,7 @@ impl Shuffled {
     }
 }
 
-impl Iterator for Shuffled {
+impl<D: Rows> Iterator for Shuffled<D> {
     type Item = tallow_denoisers::Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -139,7 +182,7 @@ impl Iterator for Shuffled {
     }
 }
 
-impl Batches for Shuffled {
+impl<D: Rows> Batches for Shuffled<D> {
     fn next_batch(&mut self) -> tallow_denoisers::Result<Batch> {
         Self::next_batch(self)
     }
@@ -152,7 +195,10 @@ impl Batches for Shuffled {
             ("rows", self.order.len() as u128),
             ("seed", u128::from(self.seed)),
         ];
-        named.map(|(name, value)| (name.to_owned(), value)).into()
+        let data = self.data.fingerprint().map(|data| ("data", u128::from(data)));
+        let dropped = (self.last == LastBatch::Dropped).then_some(("dropped", 1));
+        let named = named.into_iter().chain(data).chain(dropped);
+        named.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     fn seek(&mut self, position: &BTreeMap<String, u128>) -> tallow_denoisers::Result<()> {
@@ -162,7 +208,7 @@ impl Batches for Shuffled {
             saved: position.get(name).copied(),
             here: here.get(name).copied(),
         };
-        for name in ["batch", "rows", "seed"] {
+        for name in ["batch", "rows", "seed", "data", "dropped"] {
             if position.get(name) != here.get(name) {
                 return Err(differs(name));
             }
@@ -178,7 +224,7 @@ impl Batches for Shuffled {
 }
 
 /// A uniform permutation, by Fisher and Yates, from the stream of an epoch.
-fn order(rows: usize, seed: u64, epoch: u64) -> Vec<u32> {
+pub(crate) fn order(rows: usize, seed: u64, epoch: u64) -> Vec<u32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(epoch);
     let mut order: Vec<u32> = (0..rows as u32).collect();
@@ -188,6 +234,15 @@ fn order(rows: usize, seed: u64, epoch: u64) -> Vec<u32> {
         order.swap(last, other as usize);
     }
     order
+}
+
+/// Where the random choices of the rows from a position on stand: one number of 64 bits each, in a stream that no order has,
+/// so that they depend on the place of a row in its epoch and not on the size of a batch.
+fn augmentation(seed: u64, position: Position) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(!position.epoch);
+    rng.set_word_pos(2 * position.row as u128);
+    rng
 }
 
 #[cfg(test)]
@@ -289,5 +344,31 @@ mod tests {
         let data =
             TensorDataset::new(&Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap();
         assert!(matches!(Shuffled::new(data, 0, 1), Err(Error::Parameter { .. })));
+    }
+
+    #[test]
+    fn without_partial_batches_all_are_of_one_size_and_each_epoch_leaves_out_others() {
+        let batches = |rows, batch| numbered(rows, batch, 5).with_last_batch(LastBatch::Dropped);
+        let mut whole = batches(23, 5).unwrap();
+        assert_eq!(whole.batches_per_epoch(), 4);
+        let mut epoch = || {
+            let mut rows: Vec<f32> = Vec::new();
+            for batch in whole.by_ref().take(4) {
+                let batch = values(&batch.unwrap());
+                assert_eq!(batch.len(), 5);
+                rows.extend(batch);
+            }
+            rows.sort_by(f32::total_cmp);
+            rows.dedup();
+            assert_eq!(rows.len(), 20);
+            rows
+        };
+        assert_ne!(epoch(), epoch());
+        assert_eq!(whole.position(), Position { epoch: 2, row: 0 });
+        assert!(whole.seek(Position { epoch: 0, row: 20 }).is_err());
+        assert!(batches(5, 5).is_ok() && batches(4, 5).is_err());
+        // A place among all rows is none among whole batches.
+        let place = Batches::position(&numbered(23, 5, 5));
+        assert!(Batches::seek(&mut whole, &place).is_err());
     }
 }

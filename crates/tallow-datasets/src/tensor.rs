@@ -5,7 +5,7 @@ use rand::RngCore;
 use tallow_denoisers::{Batch, Condition, Dataset, uniforms};
 
 use crate::points::choice;
-use crate::{Error, Result};
+use crate::{Error, Result, Rows};
 
 /// The rows of a tensor, drawn uniformly with replacement; [`Shuffled`](crate::Shuffled) goes through them in epochs.
 ///
@@ -147,6 +147,16 @@ impl Dataset for TensorDataset {
     fn draw(&self, count: usize, rng: &mut dyn RngCore) -> tallow_denoisers::Result<Batch> {
         let row = |u: f64| choice(u, self.rows()) as u32;
         self.select(&uniforms(count, rng).into_iter().map(row).collect::<Vec<_>>())
+    }
+}
+
+impl Rows for TensorDataset {
+    fn rows(&self) -> usize {
+        Self::rows(self)
+    }
+
+    fn gather(&self, rows: &[u32], _rng: &mut dyn RngCore) -> tallow_denoisers::Result<Batch> {
+        self.select(rows)
     }
 }
 

@@ -27,7 +27,7 @@ pub mod prelude {
     pub use candle_core::{DType, Device, Tensor};
 
     #[cfg(feature = "datasets")]
-    pub use tallow_datasets::Checkerboard;
+    pub use tallow_datasets::{Checkerboard, Images, Shuffled};
     pub use tallow_denoisers::{
         Batch, Batches, Condition, Dataset, Denoiser, Drawn, ExactGaussian, ExactMixture, Network, Noise,
         Parameterization, PerSample, Seeded, network,
