@@ -1,6 +1,7 @@
 //! What the examples share: where they compute, where they write, what they print.
 #![forbid(unsafe_code)]
 
+pub mod classifier;
 pub mod device;
 pub mod output;
 pub mod points;
