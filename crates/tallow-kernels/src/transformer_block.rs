@@ -38,8 +38,8 @@ pub struct TransformerBlock {
     pub hidden: usize,
     /// What follows the first of the last two layers.
     pub activation: Activation,
-    /// What is added to the variance of a norm.
-    pub epsilon: f64,
+    /// What is added to the variance of the first and of the second norm.
+    pub epsilon: [f64; 2],
 }
 
 /// Weight (outputs, inputs) and bias (outputs) of a linear layer.
@@ -106,14 +106,14 @@ impl TransformerBlock {
         keep: Wanted,
     ) -> Result<(Vec<T>, Option<TransformerSaved<T>>)> {
         self.check(x, modulation)?;
-        let (n1, first_norm) = self.norm().forward(x, self.affine(modulation, 0))?;
+        let (n1, first_norm) = self.norm(0).forward(x, self.affine(modulation, 0))?;
         let (qkv, _) = linear(self.qkv(), &n1, weights.qkv, Wanted::No)?;
         let [q, k, v] = self.parts(&qkv);
         let (attended, attention) = self.attention().forward(q, k, v, Mask::None)?;
         let (h1, _) = linear(self.proj(), &attended, weights.proj, Wanted::No)?;
         let residual = self.residual();
         let middle = residual.forward(x, self.gate(modulation, 0), &h1)?;
-        let (n2, second_norm) = self.norm().forward(&middle, self.affine(modulation, 1))?;
+        let (n2, second_norm) = self.norm(1).forward(&middle, self.affine(modulation, 1))?;
         let (active, slope) = linear(self.fc1(), &n2, weights.fc1, keep)?;
         let (h2, _) = linear(self.fc2(), &active, weights.fc2, Wanted::No)?;
         let y = residual.forward(&middle, self.gate(modulation, 1), &h2)?;
@@ -163,7 +163,7 @@ impl TransformerBlock {
         )?;
         let (affine, statistics) = (self.affine(modulation, 1), &saved.second_norm);
         let second = self
-            .norm()
+            .norm(1)
             .backward(&saved.middle, statistics, affine, values(&fc1.x))?;
         let middle = sum(second.x, dy);
         let (dh1, gate1) = residual.backward(self.gate(modulation, 0), &saved.h1, &middle)?;
@@ -180,7 +180,7 @@ impl TransformerBlock {
         let dqkv = self.attention().backward_fused(attention, values(&proj.x))?;
         let qkv = back(self.qkv(), &saved.n1, weights.qkv, &[], &dqkv, layers)?;
         let (affine, statistics) = (self.affine(modulation, 0), &saved.first_norm);
-        let first = self.norm().backward(x, statistics, affine, values(&qkv.x))?;
+        let first = self.norm(0).backward(x, statistics, affine, values(&qkv.x))?;
         Ok(TransformerGradients {
             x: sum(first.x, &middle),
             modulation: self.side_by_side(&[(first.modulation, gate1), (second.modulation, gate2)]),
@@ -235,13 +235,14 @@ impl TransformerBlock {
         all
     }
 
-    fn norm(&self) -> RowNorm {
+    /// The first or second norm.
+    fn norm(&self, index: usize) -> RowNorm {
         RowNorm {
             batch: self.batch,
             tokens: self.tokens,
             width: self.width,
             centre: Centre::Mean,
-            epsilon: self.epsilon,
+            epsilon: self.epsilon[index],
         }
     }
 

@@ -9,7 +9,7 @@ fn block(batch: usize, tokens: usize) -> TransformerBlock {
         heads: 2,
         hidden: 5,
         activation: Activation::Gelu,
-        epsilon: 1e-6,
+        epsilon: [1e-6, 0.3],
     }
 }
 

@@ -53,6 +53,20 @@ pub enum Error {
         /// One sentence for each difference.
         differences: Vec<String>,
     },
+    /// A model larger than its plan allows.
+    #[error(
+        "with the parameter `{name}` {shape:?} the model is larger than {limit} numbers or {names} parameters, which is what was allowed: check the sizes of its configuration"
+    )]
+    Limit {
+        /// The first parameter beyond the limit.
+        name: String,
+        /// Its shape.
+        shape: Shape,
+        /// How many numbers are allowed.
+        limit: usize,
+        /// How many parameters are allowed.
+        names: usize,
+    },
     /// Parameters that the loss does not reach.
     #[error(
         "no gradient reached {}: freeze them, set `missing` to `Skip`, or look for an operation that cuts the graph",

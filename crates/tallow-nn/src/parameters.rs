@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::scope::{Scope, View};
+use crate::summary::Summary;
 use crate::tensor_file;
 
 /// The trainable tensors of a model: seeded by name, ordered by name, saved under PyTorch's names.
@@ -125,6 +126,18 @@ impl Parameters {
         self.read(|variables| variables.get(name).cloned())
     }
 
+    /// A table of the parameters: names, shapes, numbers and bytes; prints itself.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let size = self.dtype.size_in_bytes();
+        Summary::new(self.read(|variables| {
+            let shapes = variables.iter();
+            shapes
+                .map(|(name, variable)| (name.clone(), variable.shape().clone(), size))
+                .collect()
+        }))
+    }
+
     /// A deep copy of the values, which training does not change.
     ///
     /// # Errors
@@ -178,9 +191,7 @@ impl Parameters {
 
     /// A new parameter that starts as a tensor of this set's type and device.
     pub(crate) fn insert(&self, name: String, start: &Tensor) -> Result<Tensor> {
-        if name.is_empty() || name.starts_with('.') || name.ends_with('.') || name.contains("..") {
-            return Err(Error::Name { name });
-        }
+        let name = checked_name(name)?;
         let mut variables = self.variables.write().unwrap_or_else(PoisonError::into_inner);
         if variables.contains_key(&name) {
             return Err(Error::Duplicate { name });
@@ -227,29 +238,46 @@ impl Parameters {
     }
 }
 
-/// Refuses `tensors` unless it has exactly the names and shapes of `wanted`, which is sorted by name.
+/// The name, unless files or scopes could not tell it from others.
+pub(crate) fn checked_name(name: String) -> Result<String> {
+    if name.is_empty() || name.starts_with('.') || name.ends_with('.') || name.contains("..") {
+        return Err(Error::Name { name });
+    }
+    Ok(name)
+}
+
+/// Refuses `tensors` unless it has exactly the names and shapes of `wanted`.
 pub(crate) fn check_same<'a>(
     what: &str,
     wanted: impl Iterator<Item = (&'a str, &'a Shape)>,
     tensors: &BTreeMap<String, Tensor>,
 ) -> Result<()> {
-    let wanted: BTreeMap<_, _> = wanted.collect();
+    let got = tensors
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor.shape()));
+    check_same_shapes(what, wanted, got)
+}
+
+/// Refuses names and shapes that are not exactly those of `wanted`.
+pub(crate) fn check_same_shapes<'a, 'b>(
+    what: &str,
+    wanted: impl Iterator<Item = (&'a str, &'a Shape)>,
+    got: impl Iterator<Item = (&'b str, &'b Shape)>,
+) -> Result<()> {
+    let (wanted, got): (BTreeMap<_, _>, BTreeMap<_, _>) = (wanted.collect(), got.collect());
     let mut differences = Vec::new();
     for (name, shape) in &wanted {
-        match tensors.get(*name) {
+        match got.get(*name) {
             None => differences.push(format!("  `{name}` {shape:?} is missing")),
-            Some(tensor) if tensor.shape() != *shape => {
-                differences.push(format!(
-                    "  `{name}` has shape {:?}, needed is {shape:?}",
-                    tensor.shape()
-                ));
+            Some(found) if found != shape => {
+                differences.push(format!("  `{name}` has shape {found:?}, needed is {shape:?}"));
             }
             Some(_) => {}
         }
     }
-    for (name, tensor) in tensors {
-        if !wanted.contains_key(name.as_str()) {
-            differences.push(format!("  `{name}` {:?} is not expected", tensor.shape()));
+    for (name, shape) in &got {
+        if !wanted.contains_key(*name) {
+            differences.push(format!("  `{name}` {shape:?} is not expected"));
         }
     }
     if differences.is_empty() {

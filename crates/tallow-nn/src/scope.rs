@@ -1,7 +1,8 @@
 //! Where a layer finds its parameters: made new and trainable, or looked up in a view without a graph.
 //!
 //! A model's constructor takes a [`Scope`] and is written once. Built from [`crate::Parameters::scope`] it creates its
-//! parameters; built from [`View::scope`] it reads those that exist, so the same code gives the model that samples.
+//! parameters; built from [`View::scope`] it reads those that exist, so the same code gives the model that samples; built
+//! from [`Plan::scope`] it names the parameters that it would have.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use candle_core::{DType, Device, Shape, Tensor};
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::parameters::Parameters;
+use crate::plan::Plan;
 
 /// A place in the tree of names: `net.0` in `net.0.weight`.
 #[derive(Clone, Debug)]
@@ -22,12 +24,20 @@ pub struct Scope<'a> {
 enum Source<'a> {
     Create(&'a Parameters),
     Read(&'a View),
+    Plan(&'a Plan),
 }
 
 impl<'a> Scope<'a> {
     pub(crate) fn creating(parameters: &'a Parameters) -> Self {
         Self {
             source: Source::Create(parameters),
+            prefix: String::new(),
+        }
+    }
+
+    pub(crate) fn planning(plan: &'a Plan) -> Self {
+        Self {
+            source: Source::Plan(plan),
             prefix: String::new(),
         }
     }
@@ -46,12 +56,13 @@ impl<'a> Scope<'a> {
     /// # Errors
     ///
     /// When creating, if the name is taken or `init` is not a distribution; in a view, if there is no such parameter or
-    /// it has another shape.
+    /// it has another shape; in a [plan](crate::Plan), if its limit is passed.
     pub fn parameter(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor> {
         let name = self.full_name(name);
         match self.source {
             Source::Create(parameters) => parameters.create(name, &shape.into(), init),
             Source::Read(view) => view.find(&name, &shape.into()),
+            Source::Plan(plan) => plan.note(name, shape.into()),
         }
     }
 
@@ -61,6 +72,7 @@ impl<'a> Scope<'a> {
         match self.source {
             Source::Create(parameters) => parameters.dtype(),
             Source::Read(view) => view.dtype,
+            Source::Plan(plan) => plan.dtype(),
         }
     }
 
@@ -70,6 +82,7 @@ impl<'a> Scope<'a> {
         match self.source {
             Source::Create(parameters) => parameters.device(),
             Source::Read(view) => &view.device,
+            Source::Plan(_) => &Device::Cpu,
         }
     }
 

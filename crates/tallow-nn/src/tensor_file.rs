@@ -6,8 +6,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use candle_core::safetensors::Load;
-use candle_core::{Device, Tensor};
-use safetensors::SafeTensors;
+use candle_core::{Device, Shape, Tensor};
+use safetensors::tensor::Metadata;
+use safetensors::{SafeTensorError, SafeTensors};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -25,8 +26,20 @@ pub fn write_tensors(
     tensors: &BTreeMap<String, Tensor>,
     metadata: &str,
 ) -> Result<()> {
-    let path = path.as_ref();
-    let metadata = HashMap::from([(METADATA.to_string(), metadata.to_string())]);
+    write(path.as_ref(), tensors, METADATA, metadata)
+}
+
+/// Writes `tensors` as PyTorch's libraries do, marked `format: pt`, which some of them ask for.
+///
+/// # Errors
+///
+/// Those of [`write_tensors`].
+pub fn write_pytorch_tensors(path: impl AsRef<Path>, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    write(path.as_ref(), tensors, "format", "pt")
+}
+
+fn write(path: &Path, tensors: &BTreeMap<String, Tensor>, key: &str, metadata: &str) -> Result<()> {
+    let metadata = HashMap::from([(key.to_string(), metadata.to_string())]);
     let contiguous: candle_core::Result<Vec<_>> = tensors
         .iter()
         .map(|(name, tensor)| Ok((name, tensor.contiguous()?)))
@@ -83,27 +96,59 @@ pub fn read_tensors(path: impl AsRef<Path>) -> Result<(BTreeMap<String, Tensor>,
     Ok((tensors, metadata))
 }
 
-/// The text beside the tensors of a file, empty if there is none; reads the header only.
-pub(crate) fn read_note(path: &Path) -> Result<String> {
-    let file = |source| Error::File {
+/// The shapes of a safetensors file's tensors by name; reads the header only, and no more of it than there is.
+///
+/// A header whose tensors would not fill the file exactly is refused, so the shapes say how large the file is.
+///
+/// # Errors
+///
+/// When the file cannot be read or its header is not that of safetensors.
+pub fn read_shapes(path: impl AsRef<Path>) -> Result<BTreeMap<String, Shape>> {
+    let path = path.as_ref();
+    let format = |source| Error::Format {
         path: path.to_path_buf(),
         source,
     };
-    let mut opened = File::open(path).map_err(file)?;
-    let mut length = [0; 8];
-    opened.read_exact(&mut length).map_err(file)?;
-    // A length that is none does not make the machine run out of memory: no more is read than there is.
-    let mut header = Vec::new();
-    opened
-        .take(u64::from_le_bytes(length))
-        .read_to_end(&mut header)
-        .map_err(file)?;
+    let (length, header) = read_header(path)?;
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|source| format(SafeTensorError::InvalidHeaderDeserialization(source)))?;
+    let start = header.len() as u64 + 8;
+    if length.checked_sub(start) != Some(metadata.data_len() as u64) {
+        return Err(format(SafeTensorError::MetadataIncompleteBuffer));
+    }
+    let tensors = metadata.tensors().into_iter();
+    Ok(tensors
+        .map(|(name, info)| (name, Shape::from(info.shape.as_slice())))
+        .collect())
+}
+
+/// The text beside the tensors of a file, empty if there is none; reads the header only.
+pub(crate) fn read_note(path: &Path) -> Result<String> {
+    let (_, header) = read_header(path)?;
     let header: Value = serde_json::from_slice(&header).map_err(|source| Error::Format {
         path: path.to_path_buf(),
-        source: safetensors::SafeTensorError::InvalidHeaderDeserialization(source),
+        source: SafeTensorError::InvalidHeaderDeserialization(source),
     })?;
     let note = header.get("__metadata__").and_then(|map| map.get(METADATA));
     Ok(note.and_then(Value::as_str).unwrap_or_default().to_string())
+}
+
+/// The length of a file and the header at its start.
+fn read_header(path: &Path) -> Result<(u64, Vec<u8>)> {
+    let read = || {
+        let mut opened = File::open(path)?;
+        let size = opened.metadata()?.len();
+        let mut length = [0; 8];
+        opened.read_exact(&mut length)?;
+        // A length that is none does not make the machine run out of memory: no more is read than there is.
+        let mut header = Vec::new();
+        opened.take(u64::from_le_bytes(length)).read_to_end(&mut header)?;
+        Ok((size, header))
+    };
+    read().map_err(|source| Error::File {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// The file beside `path` that is written first.
@@ -133,6 +178,34 @@ mod tests {
         let error = write_tensors(folder.path().join("none/model.safetensors"), &BTreeMap::new(), "");
         assert!(matches!(error, Err(Error::File { .. })));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn shapes_are_read_without_the_numbers_and_a_file_cut_short_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shapes.safetensors");
+        let tensors = BTreeMap::from([
+            (
+                "a".to_string(),
+                Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap(),
+            ),
+            (
+                "b".to_string(),
+                Tensor::zeros(4, candle_core::DType::F16, &Device::Cpu).unwrap(),
+            ),
+        ]);
+        write_pytorch_tensors(&path, &tensors).unwrap();
+        let shapes = read_shapes(&path).unwrap();
+        assert_eq!((shapes["a"].dims(), shapes["b"].dims()), (&[2, 3][..], &[4][..]));
+        let (read, note) = read_tensors(&path).unwrap();
+        assert_eq!((read.len(), note.as_str()), (2, ""));
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.pop();
+        fs::write(&path, &bytes).unwrap();
+        assert!(matches!(read_shapes(&path), Err(Error::Format { .. })));
+        bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        fs::write(&path, &bytes).unwrap();
+        assert!(matches!(read_shapes(&path), Err(Error::Format { .. })));
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub struct TransformerBlockConfig {
     pub hidden: usize,
     /// What follows `fc1`.
     pub activation: Activation,
-    /// What is added to the variance of a norm.
-    pub epsilon: f64,
+    /// What is added to the variance of the first and of the second norm.
+    pub epsilon: [f64; 2],
 }
 
 impl TransformerBlockConfig {
@@ -47,7 +47,7 @@ impl TransformerBlockConfig {
             heads,
             hidden: 4 * width,
             activation: Activation::Gelu,
-            epsilon: 1e-6,
+            epsilon: [1e-6; 2],
         }
     }
 }
@@ -79,12 +79,14 @@ impl TransformerBlock {
         if heads == 0 || !width.is_multiple_of(heads) {
             return Err(Error::Heads { heads, width });
         }
-        if !(config.epsilon > 0.0 && config.epsilon.is_finite()) {
-            return Err(Error::Setting {
-                name: "epsilon of a transformer block",
-                value: config.epsilon,
-                allowed: "a positive number",
-            });
+        for value in config.epsilon {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::Setting {
+                    name: "epsilon of a transformer block",
+                    value,
+                    allowed: "a positive number",
+                });
+            }
         }
         let linear = |name: &str, inputs: usize, outputs: usize| {
             let bound = (6.0 / (inputs + outputs).max(1) as f64).sqrt();
@@ -150,7 +152,7 @@ impl TransformerBlock {
 
     /// The block layer by layer.
     fn composed(&self, x: &Dual, modulation: &Dual) -> Result<Dual> {
-        let width = self.config.width;
+        let (width, [first, second]) = (self.config.width, self.config.epsilon);
         let part = |index| modulation.linear(|m| m.narrow(1, index * width, width)?.unsqueeze(1));
         let heads = |qkv: &Dual, index: usize| {
             qkv.linear(|qkv| {
@@ -160,23 +162,25 @@ impl TransformerBlock {
                 qkv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)
             })
         };
-        let qkv = self.qkv.forward_dual(&self.normed(x, &part(0)?, &part(1)?)?)?;
+        let qkv = self
+            .qkv
+            .forward_dual(&self.normed(x, &part(0)?, &part(1)?, first)?)?;
         let (q, k, v) = (heads(&qkv, 0)?, heads(&qkv, 1)?, heads(&qkv, 2)?);
         let attended = attention_dual(&q, &k, &v, &AttentionMask::None, None)?;
         let attended = attended.linear(|y| y.transpose(1, 2)?.flatten_from(2))?;
         let middle = self.proj.forward_dual(&attended)?.mul(&part(2)?)?.add(x)?;
         let hidden = self
             .fc1
-            .forward_dual(&self.normed(&middle, &part(3)?, &part(4)?)?)?;
+            .forward_dual(&self.normed(&middle, &part(3)?, &part(4)?, second)?)?;
         self.fc2.forward_dual(&hidden)?.mul(&part(5)?)?.add(&middle)
     }
 
     /// LN(x)(1 + scale) + shift.
-    fn normed(&self, x: &Dual, shift: &Dual, scale: &Dual) -> Result<Dual> {
+    fn normed(&self, x: &Dual, shift: &Dual, scale: &Dual, epsilon: f64) -> Result<Dual> {
         let centred = x.sub(&x.linear(|x| x.mean_keepdim(D::Minus1))?)?;
         let variance = centred.mul(&centred)?.linear(|x| x.mean_keepdim(D::Minus1))?;
         // r = (variance + ε)^(−½), ṙ = −½ r³ v̇
-        let r = (variance.value() + self.config.epsilon)?.sqrt()?.recip()?;
+        let r = (variance.value() + epsilon)?.sqrt()?.recip()?;
         let r = match variance.tangent() {
             Some(slope) => {
                 let tangent = ((r.detach().powf(3.0)? * slope)? * -0.5)?;

@@ -117,7 +117,7 @@ fn what_does_not_fit_is_refused_in_words() {
         .to_string();
     assert!(text.contains("3 heads") && text.contains('8'), "{text}");
     let flat = TransformerBlockConfig {
-        epsilon: 0.0,
+        epsilon: [1e-6, 0.0],
         ..TransformerBlockConfig::new(8, 2)
     };
     assert!(TransformerBlock::new(&parameters.scope(), flat).is_err());
