@@ -167,6 +167,14 @@ pub enum Error {
         /// The limit.
         max_bytes: u64,
     },
+    /// A picture that its decoder refuses.
+    #[error("{}: {problem}; convert or remove the file, or skip it with Broken::Skip", path.display())]
+    Picture {
+        /// Which.
+        path: PathBuf,
+        /// What the decoder said.
+        problem: String,
+    },
     /// A failure of the traits' side.
     #[error(transparent)]
     Denoisers(#[from] tallow_denoisers::Error),
