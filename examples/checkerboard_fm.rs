@@ -34,7 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "checkerboard_fm")]
 struct Options {
     /// Training steps.
-    #[arg(long, default_value_t = 4000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 9000, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Points in a training batch.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -69,7 +69,7 @@ const MODEL: MlpConfig = MlpConfig {
     depth: 4,
     activation: tallow::nn::Activation::Silu,
     points: tallow::models::PointFeatures::Harmonics {
-        count: 8,
+        count: 16,
         base: std::f64::consts::FRAC_PI_2,
     },
     times: tallow::models::TimeFeatures::Octaves {
@@ -176,7 +176,7 @@ fn train(
         },
     )?;
     let mut average = Ema::new(&parameters, EmaDecay::WarmUp(0.998))?;
-    let rate = LearningRate::cosine(3e-3, steps)?.with_warm_up(50.min(steps / 2));
+    let rate = LearningRate::cosine(8e-3, steps)?.with_warm_up(50.min(steps / 2));
     let (mut draws, mut noise) = (Seeded::stream(options.seed, 0), Seeded::stream(options.seed, 1));
     let mut progress = Progress::new("train", steps);
     let mut losses = Vec::new();
