@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     if names.iter().any(|name| name == "--help" || name == "-h") {
         println!(
             "usage: versus [TASK ...]\n       versus --grow NETWORK\n\nTimes tasks, all when none is named, one JSON line \
-             each: {}\nWith --grow, time and peak memory of a network's training step against the batch: mlp",
+             each: {}\nWith --grow, time and peak memory of a network's training step against the batch: mlp, unet, dit",
             known()
         );
         return ExitCode::SUCCESS;

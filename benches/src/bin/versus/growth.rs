@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use crate::dit::Dit;
+use crate::images;
+use crate::unet::UNet;
 use crate::{Failure, Work, mlp_train, time};
 
 /// A network, the batches of its table, and a training step at a batch.
@@ -11,11 +14,23 @@ struct Growth {
     step: fn(usize) -> Result<Work, Failure>,
 }
 
-const GROWTHS: &[Growth] = &[Growth {
-    network: "mlp",
-    batches: &[64, 256, 1024, 4096, 16384],
-    step: mlp_train,
-}];
+const GROWTHS: &[Growth] = &[
+    Growth {
+        network: "mlp",
+        batches: &[64, 256, 1024, 4096, 16384],
+        step: mlp_train,
+    },
+    Growth {
+        network: "unet",
+        batches: &[1, 4, 16, 64],
+        step: |batch| images::train(|scope| UNet::new(scope, 32), batch),
+    },
+    Growth {
+        network: "dit",
+        batches: &[1, 4, 16, 64],
+        step: |batch| images::train(Dit::new, batch),
+    },
+];
 
 /// Steps that are counted at each batch.
 const RUNS: usize = 10;
