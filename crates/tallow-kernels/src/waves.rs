@@ -18,6 +18,11 @@ use std::mem::MaybeUninit;
 
 /// Where sines and cosines are in a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum WaveOrder {
     /// All cosines, then all sines: ADM and DiT.
     #[default]

@@ -31,6 +31,55 @@ pub enum Error {
         /// The largest label.
         last: usize,
     },
+    /// A number outside of its range.
+    #[error("{owner} needs {name} {allowed}, got {value}")]
+    Number {
+        /// The type that was asked.
+        owner: &'static str,
+        /// The parameter's name.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What would be allowed, as words that follow the name.
+        allowed: &'static str,
+    },
+    /// Images whose sides the levels of a network cannot halve.
+    #[error(
+        "{owner} takes images whose sides are multiples of {divisor}, got {height} × {width}: pad or resize them, or use fewer \
+         levels"
+    )]
+    ImageSize {
+        /// The network.
+        owner: &'static str,
+        /// Rows of the image.
+        height: usize,
+        /// Columns of the image.
+        width: usize,
+        /// What must divide both.
+        divisor: usize,
+    },
+    /// A configuration of another program that has no equivalent here.
+    #[error("{class} with `{key}` = {value} cannot be built: allowed is {allowed}")]
+    Configuration {
+        /// The class it is for.
+        class: &'static str,
+        /// The key.
+        key: String,
+        /// Its value, as JSON.
+        value: String,
+        /// What would be allowed.
+        allowed: String,
+    },
+    /// A network that another program's configuration cannot describe.
+    #[error("diffusers' {class} cannot have {what}: {way_out}")]
+    NotInDiffusers {
+        /// The class of diffusers.
+        class: &'static str,
+        /// What it lacks.
+        what: &'static str,
+        /// What can be done.
+        way_out: &'static str,
+    },
     /// A layer that cannot be built or called.
     #[error(transparent)]
     Layer(#[from] tallow_nn::Error),

@@ -1,10 +1,17 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod blocks;
 pub mod dit;
 mod error;
 pub mod mlp;
+pub mod unet;
 
+pub use blocks::DownsamplePadding;
 pub use dit::{Dit, DitConfig};
 pub use error::{Error, Result};
 pub use mlp::{Conditioning, Mlp, MlpConfig, PointFeatures, TimeFeatures};
+pub use unet::{
+    TrainingUNet, UNet, UNetClasses, UNetConfig, UNetLevel, UNetMiddle, UNetRange, UNetResampling, UNetSide,
+    UNetStart, UNetTime,
+};

@@ -95,6 +95,19 @@ impl MultiHeadAttention {
     ///
     /// When the heads do not divide the width, and those of [`Scope::parameter`].
     pub fn new(scope: &Scope<'_>, config: MultiHeadAttentionConfig) -> Result<Self> {
+        Self::with_output(scope, config, LinearInit::new(config.width))
+    }
+
+    /// A layer whose projection back starts as `output` says: with [`LinearInit::zeros`], one that answers 0.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn with_output(
+        scope: &Scope<'_>,
+        config: MultiHeadAttentionConfig,
+        output: LinearInit,
+    ) -> Result<Self> {
         let MultiHeadAttentionConfig { width, heads, .. } = config;
         if heads == 0 || !width.is_multiple_of(heads) {
             return Err(Error::Heads { heads, width });
@@ -107,7 +120,7 @@ impl MultiHeadAttention {
             };
             Linear::with_init(&scope.at(name), inputs, outputs, init)
         };
-        let (inputs, output) = match config.projections {
+        let (inputs, name) = match config.projections {
             Projections::Fused => (Inputs::Fused(linear("qkv", width, 3 * width)?), "proj"),
             Projections::Separate { context_width } => {
                 let parts = [
@@ -121,7 +134,7 @@ impl MultiHeadAttention {
         Ok(Self {
             config,
             inputs,
-            output: Linear::new(&scope.at(output), width, width)?,
+            output: Linear::with_init(&scope.at(name), width, width, output)?,
             name: format!("the attention layer `{}`", scope.path()),
         })
     }

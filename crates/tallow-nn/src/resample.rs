@@ -62,7 +62,7 @@ impl Resize {
 
     /// To as many times the height and the width.
     #[must_use]
-    pub fn by(factors: [usize; 2], interpolation: Interpolation) -> Self {
+    pub const fn by(factors: [usize; 2], interpolation: Interpolation) -> Self {
         Self {
             size: Size::By(factors),
             interpolation,
@@ -111,13 +111,13 @@ pub struct AveragePool {
 impl AveragePool {
     /// Windows of `kernel` values, `stride` apart, both (vertical, horizontal).
     #[must_use]
-    pub fn new(kernel: [usize; 2], stride: [usize; 2]) -> Self {
+    pub const fn new(kernel: [usize; 2], stride: [usize; 2]) -> Self {
         Self { kernel, stride }
     }
 
     /// Windows side by side: each image shrinks by the factors.
     #[must_use]
-    pub fn by(factors: [usize; 2]) -> Self {
+    pub const fn by(factors: [usize; 2]) -> Self {
         Self::new(factors, factors)
     }
 

@@ -1,0 +1,15 @@
+//! The parts that the U-Net and the autoencoder share, under diffusers' names.
+
+mod image_attention;
+mod keys;
+mod middle;
+mod resizing;
+mod told;
+
+pub(crate) use image_attention::{ImageAttention, ImageAttentionConfig};
+pub(crate) use keys::Keys;
+pub(crate) use middle::{Middle, MiddleConfig};
+pub(crate) use resizing::{Downsample, Upsample};
+pub(crate) use told::Told;
+
+pub use resizing::DownsamplePadding;
