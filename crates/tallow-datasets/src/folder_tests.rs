@@ -246,3 +246,26 @@ fn sixteen_bits_grey_and_transparency_become_the_channels_that_were_asked_for() 
         [10, 40, 70, 1, 20, 50, 80, 2, 30, 60, 90, 3]
     );
 }
+
+#[test]
+fn a_jpeg_in_several_passes_is_read_as_it_was_drawn() {
+    // Pixel (x, y) is (8 x, 12 y, 100), but for the losses of quality 90 and of halved colours.
+    let bytes = include_bytes!("../tests/data/progressive.jpg");
+    let wanted = Wanted {
+        size: [16, 24],
+        colour: Colour::Rgb,
+        fit: Fit::Stretch,
+    };
+    let planes = wanted
+        .read(Path::new("progressive.jpg"), bytes, Limits::default())
+        .unwrap();
+    for (y, x) in (0..16).flat_map(|y| (0..24).map(move |x| (y, x))) {
+        for (channel, drawn) in [8 * x, 12 * y, 100].into_iter().enumerate() {
+            let read = usize::from(planes[channel * 384 + y * 24 + x]);
+            assert!(
+                read.abs_diff(drawn) <= 24,
+                "({x}, {y}): channel {channel} is {read} for {drawn}"
+            );
+        }
+    }
+}

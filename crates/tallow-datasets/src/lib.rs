@@ -10,6 +10,9 @@ mod declared;
 mod digits;
 mod error;
 mod folder;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gaussians;
 mod idx;
 mod images;
