@@ -169,3 +169,84 @@ fn in_pieces(images: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor, Failure>) ->
     }
     Ok(Tensor::cat(&pieces, 0)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use tallow::denoisers::{Seeded, normal_like};
+
+    use super::*;
+
+    fn noise(rows: usize, side: usize) -> Tensor {
+        let like = Tensor::zeros((rows, 1, side, side), DType::F32, &Device::Cpu).unwrap();
+        normal_like(&like, &mut Seeded::new(1)).unwrap()
+    }
+
+    fn classifier() -> (Parameters, Classifier) {
+        let parameters = Parameters::new(7, DType::F32, &Device::Cpu);
+        let classifier = Classifier::new(&parameters.scope()).unwrap();
+        (parameters, classifier)
+    }
+
+    #[test]
+    fn weights_that_were_written_give_the_same_answers_when_they_are_read() {
+        let (parameters, classifier) = classifier();
+        let path = std::env::temp_dir().join(format!("classifier-{}.safetensors", std::process::id()));
+        parameters.save(&path, "{}").unwrap();
+        let read = Classifier::load(&path, &Device::Cpu).map_err(|error| format!("{error:?}"));
+        std::fs::remove_file(&path).unwrap();
+        let of = |classifier: &Classifier| {
+            classifier
+                .probabilities(&noise(3, 28))
+                .unwrap()
+                .to_vec2::<f32>()
+                .unwrap()
+        };
+        assert_eq!(of(&read.unwrap()), of(&classifier));
+        assert!(Classifier::load(&path, &Device::Cpu).is_err());
+    }
+
+    #[test]
+    fn an_image_is_judged_alike_in_every_batch_and_on_every_canvas() {
+        let (_, classifier) = classifier();
+        let many = noise(ROWS + 3, 28);
+        let features = classifier.features(&many).unwrap();
+        assert_eq!(features.dims(), [ROWS + 3, Classifier::FEATURES]);
+        let digits = classifier.predict(&many).unwrap();
+        let last = many.narrow(0, ROWS + 2, 1).unwrap();
+        let canvas = last
+            .pad_with_zeros(2, 2, 2)
+            .unwrap()
+            .pad_with_zeros(3, 2, 2)
+            .unwrap();
+        for image in [last, canvas] {
+            let alone = classifier.features(&image).unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(
+                features.narrow(0, ROWS + 2, 1).unwrap().to_vec2::<f32>().unwrap(),
+                alone
+            );
+            assert_eq!(classifier.predict(&image).unwrap(), digits[ROWS + 2..]);
+        }
+        let sums = classifier
+            .probabilities(&many)
+            .unwrap()
+            .sum(1)
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
+        assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        let (_, classifier) = classifier();
+        for shape in [
+            vec![2, 3, 28, 28],
+            vec![2, 1, 27, 28],
+            vec![2, 784],
+            vec![0, 1, 28, 28],
+        ] {
+            let images = Tensor::zeros(shape.clone(), DType::F32, &Device::Cpu).unwrap();
+            assert!(classifier.features(&images).is_err(), "{shape:?}");
+        }
+    }
+}

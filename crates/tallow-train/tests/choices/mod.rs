@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use tallow_datasets::{Checkerboard, Shuffled, SwissRoll, TensorDataset};
+use tallow_datasets::{Checkerboard, LastBatch, Prefetch, Shuffled, SwissRoll, TensorDataset};
 use tallow_denoisers::{Batches, Dataset, Drawn, Parameterization, Seeded};
 use tallow_models::{Mlp, MlpConfig};
 use tallow_nn::{
@@ -119,6 +119,11 @@ pub(crate) const DATA: &[Choice<Box<dyn Batches>>] = &[
         let points = SwissRoll::course().draw(50, &mut Seeded::new(1)).unwrap().x0;
         let data = TensorDataset::new(&points).unwrap();
         Box::new(Shuffled::new(data, 12, 3).unwrap())
+    }),
+    ("prefetched", || {
+        let points = SwissRoll::course().draw(50, &mut Seeded::new(1)).unwrap().x0;
+        let shuffled = Shuffled::new(TensorDataset::new(&points).unwrap(), 12, 3).unwrap();
+        Box::new(Prefetch::new(shuffled.with_last_batch(LastBatch::Dropped).unwrap()).unwrap())
     }),
 ];
 
