@@ -2,14 +2,17 @@
 
 mod image_attention;
 mod keys;
+mod loading;
 mod middle;
 mod resizing;
 mod told;
 
 pub(crate) use image_attention::{ImageAttention, ImageAttentionConfig};
 pub(crate) use keys::Keys;
+pub(crate) use loading::load;
 pub(crate) use middle::{Middle, MiddleConfig};
 pub(crate) use resizing::{Downsample, Upsample};
 pub(crate) use told::Told;
 
+pub use loading::current_names;
 pub use resizing::DownsamplePadding;

@@ -1,13 +1,15 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod autoencoder;
 mod blocks;
 pub mod dit;
 mod error;
 pub mod mlp;
 pub mod unet;
 
-pub use blocks::DownsamplePadding;
+pub use autoencoder::{AutoencoderKl, AutoencoderKlConfig, Posterior};
+pub use blocks::{DownsamplePadding, current_names};
 pub use dit::{Dit, DitConfig};
 pub use error::{Error, Result};
 pub use mlp::{Conditioning, Mlp, MlpConfig, PointFeatures, TimeFeatures};

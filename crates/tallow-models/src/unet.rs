@@ -19,11 +19,13 @@ mod named;
 mod time_embedding;
 mod up;
 
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
 use tallow_denoisers::{Call, Network};
-use tallow_nn::{Activation, Conv2d, Conv2dConfig, GroupNorm, Injection, RngCore, Scope};
+use tallow_nn::{Activation, Conv2d, Conv2dConfig, GroupNorm, Injection, Parameters, RngCore, Scope};
 
 pub use config::{
     UNetClasses, UNetConfig, UNetLevel, UNetMiddle, UNetRange, UNetResampling, UNetSide, UNetStart, UNetTime,
@@ -32,7 +34,7 @@ use down::Down;
 use embedding::UNetEmbedding;
 use up::Up;
 
-use crate::blocks::{ImageAttentionConfig, Middle, MiddleConfig, Told};
+use crate::blocks::{ImageAttentionConfig, Middle, MiddleConfig, Told, load};
 use crate::{Error, Result};
 
 /// A U-Net: images (B, inputs, H, W) at their times, to (B, outputs, H, W).
@@ -105,6 +107,23 @@ impl UNet {
             place: scope.at("time_proj.weight").path().to_owned(),
             config,
         })
+    }
+
+    /// The network that diffusers wrote: its `config.json`, and its safetensors file.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration has no equivalent here, or the file cannot be read or does not fit it.
+    pub fn from_diffusers(
+        config: &Value,
+        file: impl AsRef<Path>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<(Parameters, Self)> {
+        let parameters = Parameters::new(0, dtype, device);
+        let network = Self::new(&parameters.scope(), UNetConfig::from_diffusers(config)?)?;
+        load(&parameters, file.as_ref())?;
+        Ok((parameters, network))
     }
 
     /// The network's shape.

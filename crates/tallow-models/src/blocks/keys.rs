@@ -91,8 +91,13 @@ impl<'a> Keys<'a> {
         words.ok_or_else(|| self.refuse(key, "a list of strings"))
     }
 
+    /// Whether the key is missing or null.
+    pub(crate) fn is_null(&self, key: &str) -> bool {
+        self.object.get(key).is_none_or(Value::is_null)
+    }
+
     /// Height and width: one number for both, two, or null.
-    pub(crate) fn size(&self, key: &str) -> Result<Option<[usize; 2]>> {
+    pub(crate) fn size_or(&self, key: &str, default: Option<[usize; 2]>) -> Result<Option<[usize; 2]>> {
         let read = |value: &'a Value| match value {
             Value::Array(both) => match both.as_slice() {
                 [height, width] => Some([whole(height)?, whole(width)?]),
@@ -100,7 +105,7 @@ impl<'a> Keys<'a> {
             },
             one => whole(one).map(|side| [side; 2]),
         };
-        self.read(key, None, "a whole number or two of them", read)
+        self.read(key, default, "a whole number or two of them", read)
     }
 
     fn read<T>(
@@ -148,7 +153,7 @@ mod tests {
         let keys = Keys::new("Net", &value, &["a", "b", "size"]).unwrap();
         assert_eq!(keys.count_or("a", Some(8)).unwrap(), None);
         assert_eq!(keys.count_or("b", Some(8)).unwrap(), Some(8));
-        assert_eq!(keys.size("size").unwrap(), Some([3, 4]));
+        assert_eq!(keys.size_or("size", None).unwrap(), Some([3, 4]));
         assert_eq!(keys.counts("b", &[1, 2]).unwrap(), [1, 2]);
     }
 }

@@ -55,7 +55,7 @@ impl UNetConfig {
         let config = Self {
             inputs: keys.count("in_channels", 3)?,
             outputs: keys.count("out_channels", 3)?,
-            size: keys.size("sample_size")?,
+            size: keys.size_or("sample_size", None)?,
             levels: levels(&keys)?,
             blocks: keys.count("layers_per_block", 2)?,
             middle: middle(&keys)?,

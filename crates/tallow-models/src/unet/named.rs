@@ -53,7 +53,7 @@ impl UNetConfig {
             blocks: 1,
             groups: 8,
             start: UNetStart::ZeroLast,
-            ..Self::new(channels, &[32, 64, 64])
+            ..Self::new(channels, &[16, 32, 64])
         };
         if classes > 0 {
             config.classes = UNetClasses::Table { count: classes };

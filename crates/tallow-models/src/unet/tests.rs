@@ -319,3 +319,16 @@ fn the_small_network_is_small() {
     assert!((400_000..1_200_000).contains(&parameters.count()));
     assert_eq!(network.config().divisor(), 4);
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_configuration_is_the_same_after_a_file() {
+    for config in kinds() {
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            serde_json::from_str::<UNetConfig>(&written).unwrap(),
+            config,
+            "{written}"
+        );
+    }
+}
