@@ -38,7 +38,7 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// More rows than an index of 32 bits can name.
-    #[error("the tensor has {rows} rows, at most {most} can be drawn from: split it", most = u32::MAX)]
+    #[error("the data has {rows} rows, at most {most} can be drawn from: split it", most = u32::MAX)]
     TooManyRows {
         /// Its rows.
         rows: usize,
@@ -157,7 +157,7 @@ pub enum Error {
     },
     /// A file that declares more than the caller's limit.
     #[error(
-        "{} declares {bytes} bytes of pixels and labels, the limit is {max_bytes}; raise Limits::max_bytes if the file is to be trusted", path.display()
+        "{} declares {bytes} bytes of memory, the limit is {max_bytes}; raise Limits::max_bytes if the file is to be trusted", path.display()
     )]
     AboveLimit {
         /// Which.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// The most memory that reading may take for pixels and labels; checked against what a file declares, before any is taken.
+/// The most memory that reading may take; checked against what a file declares, before any is taken.
 ///
 /// ```
 /// use tallow_datasets::Limits;
@@ -13,7 +13,8 @@ use crate::{Error, Result};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all pixels (one byte each) and labels (four bytes each) together.
+    /// Bytes of all pixels (one byte each) and labels (four bytes each) together; and of a picture while it is decoded (eight
+    /// bytes for each of its pixels).
     pub max_bytes: u64,
 }
 
