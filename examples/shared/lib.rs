@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod classifier;
+pub mod classifier_training;
 pub mod device;
+pub mod image_model;
 pub mod output;
 pub mod points;
 pub mod training;

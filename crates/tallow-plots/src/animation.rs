@@ -229,7 +229,7 @@ impl Animation {
     }
 }
 
-fn centiseconds(name: &'static str, duration: Duration) -> Result<u16> {
+pub(crate) fn centiseconds(name: &'static str, duration: Duration) -> Result<u16> {
     match duration.as_millis() {
         millis @ 10..=60_000 => Ok((millis / 10) as u16),
         _ => Err(Error::Parameter {
@@ -240,7 +240,7 @@ fn centiseconds(name: &'static str, duration: Duration) -> Result<u16> {
     }
 }
 
-fn side(pixels: u32) -> Result<u16> {
+pub(crate) fn side(pixels: u32) -> Result<u16> {
     u16::try_from(pixels).map_err(|e| Error::Encode {
         format: "GIF",
         reason: e.to_string(),

@@ -1,0 +1,173 @@
+//! Pictures one after the other, as an animated GIF.
+
+use std::path::Path;
+use std::time::Duration;
+
+use gif::{Encoder, Frame, Repeat};
+
+use crate::animation::{centiseconds, side};
+use crate::{Drawing, Error, Result, file};
+
+/// How hard the encoder looks for the best 256 colours of a frame: 1 is the slowest, 30 the fastest.
+const SPEED: i32 = 10;
+
+/// Shows finished pictures of one size in turn: image grids while they are sampled, curves while they grow.
+///
+/// ```no_run
+/// # use tallow_plots::{Film, ImageGrid};
+/// # let steps: Vec<Vec<f32>> = Vec::new();
+/// let mut film = Film::new();
+/// for (step, images) in steps.iter().enumerate() {
+///     film = film.frame(ImageGrid::gray(28, 28).title(format!("step {step}")).images(images).drawing()?);
+/// }
+/// film.save("digits.gif")?;
+/// # Ok::<(), tallow_plots::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Film {
+    frames: Vec<Drawing>,
+    delay: Duration,
+    hold: Duration,
+}
+
+impl Default for Film {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Film {
+    /// A film without a frame, ten frames a second, the last one held for two seconds, then again from the start.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            frames: Vec::new(),
+            delay: Duration::from_millis(100),
+            hold: Duration::from_secs(2),
+        }
+    }
+
+    /// Adds a picture.
+    #[must_use]
+    pub fn frame(mut self, drawing: Drawing) -> Self {
+        self.frames.push(drawing);
+        self
+    }
+
+    /// Sets how long a frame is shown, to the hundredth of a second.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Sets how long the last frame is shown.
+    #[must_use]
+    pub fn hold_last(mut self, hold: Duration) -> Self {
+        self.hold = hold;
+        self
+    }
+
+    /// The bytes of the GIF file.
+    ///
+    /// # Errors
+    ///
+    /// When there is no frame, frames differ in size, or a size or delay is beyond what the format holds.
+    pub fn to_gif(&self) -> Result<Vec<u8>> {
+        let Some(first) = self.frames.first() else {
+            return Err(Error::Empty {
+                picture: "a film",
+                missing: "frame",
+            });
+        };
+        let refused = |reason| Error::Encode {
+            format: "GIF",
+            reason,
+        };
+        let delays = [
+            centiseconds("the delay", self.delay)?,
+            centiseconds("the hold", self.hold)?,
+        ];
+        let (width, height) = (side(first.to_rgb().width())?, side(first.to_rgb().height())?);
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, width, height, &[]).map_err(|e| refused(e.to_string()))?;
+        encoder
+            .set_repeat(Repeat::Infinite)
+            .map_err(|e| refused(e.to_string()))?;
+        for (index, drawing) in self.frames.iter().enumerate() {
+            let rgb = drawing.to_rgb();
+            if rgb.dimensions() != (u32::from(width), u32::from(height)) {
+                let (w, h) = rgb.dimensions();
+                return Err(refused(format!(
+                    "frame {index} has {w} × {h} pixels and the first one {width} × {height}; give all one size"
+                )));
+            }
+            let mut frame = Frame::from_rgb_speed(width, height, rgb.as_raw(), SPEED);
+            frame.delay = delays[usize::from(index + 1 == self.frames.len())];
+            encoder.write_frame(&frame).map_err(|e| refused(e.to_string()))?;
+        }
+        drop(encoder);
+        Ok(bytes)
+    }
+
+    /// Writes the film as `.gif`.
+    ///
+    /// # Errors
+    ///
+    /// When the path ends otherwise, the folder cannot be written, or [`Film::to_gif`] refuses.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        if file::ending(path) != "gif" {
+            return Err(Error::Extension {
+                path: path.to_owned(),
+                allowed: ".gif",
+            });
+        }
+        file::replace(path, &self.to_gif()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ImageGrid;
+
+    fn drawing(size: usize, value: f32) -> Drawing {
+        let image = vec![value; size * size];
+        ImageGrid::gray(size, size).images(&image).drawing().unwrap()
+    }
+
+    #[test]
+    fn every_frame_is_read_back_with_its_delay_and_its_gray() {
+        let film = Film::new()
+            .frame(drawing(8, 0.0))
+            .frame(drawing(8, 0.5))
+            .frame(drawing(8, 1.0))
+            .delay(Duration::from_millis(200));
+        let bytes = film.to_gif().unwrap();
+        assert_eq!(bytes, film.to_gif().unwrap());
+        let mut options = gif::DecodeOptions::new();
+        options.set_color_output(gif::ColorOutput::RGBA);
+        let mut decoder = options.read_info(bytes.as_slice()).unwrap();
+        let mut seen = Vec::new();
+        while let Some(frame) = decoder.read_next_frame().unwrap() {
+            let (width, height) = (usize::from(frame.width), usize::from(frame.height));
+            seen.push((frame.delay, frame.buffer[4 * (height / 2 * width + width / 2)]));
+        }
+        assert_eq!(
+            seen.iter().map(|frame| frame.0).collect::<Vec<_>>(),
+            [20, 20, 200]
+        );
+        for ((_, gray), wanted) in seen.iter().zip([0.0, 127.5, 255.0]) {
+            assert!((f64::from(*gray) - wanted).abs() < 4.0, "{gray} is not {wanted}");
+        }
+    }
+
+    #[test]
+    fn no_frame_frames_of_two_sizes_and_other_endings_are_refused() {
+        assert!(matches!(Film::new().to_gif(), Err(Error::Empty { .. })));
+        let film = Film::new().frame(drawing(8, 0.0)).frame(drawing(40, 0.0));
+        assert!(film.to_gif().unwrap_err().to_string().contains("frame 1"));
+        assert!(matches!(film.save("film.png"), Err(Error::Extension { .. })));
+    }
+}
