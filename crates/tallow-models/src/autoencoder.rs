@@ -28,7 +28,10 @@ pub use posterior::Posterior;
 use crate::blocks::load;
 use crate::{Error, Result};
 
-/// An autoencoder: images (B, inputs, H, W) to latents (B, latents, H/f, W/f), and back to (B, outputs, H, W).
+/// An autoencoder: images (B, inputs, H, W) to latents (B, latents, h, w), and back to (B, outputs, f h, f w).
+///
+/// f is the [divisor](AutoencoderKlConfig::divisor); h and w are H/f and W/f, rounded down: rows and columns that are too many
+/// for a multiple of f are seen, but not drawn again.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -113,10 +116,9 @@ impl AutoencoderKl {
     ///
     /// # Errors
     ///
-    /// When the shape, type or device of `x` does not fit, or its sides are no multiples of the divisor.
+    /// When the shape, type or device of `x` does not fit, or one of its sides is below the divisor.
     pub fn encode(&self, x: &Tensor) -> Result<Posterior> {
-        let [height, width] = sides(x, self.config.inputs)?;
-        self.config.check_size([height, width])?;
+        check(x, self.config.inputs, self.config.divisor())?;
         let moments = self.encoder.forward(x)?;
         let moments = match &self.after_encoder {
             Some(conv) => conv.forward(&moments)?,
@@ -131,7 +133,7 @@ impl AutoencoderKl {
     ///
     /// When the shape, type or device of `z` does not fit.
     pub fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        sides(z, self.config.latents)?;
+        check(z, self.config.latents, 1)?;
         match &self.before_decoder {
             Some(conv) => self.decoder.forward(&conv.forward(z)?),
             None => self.decoder.forward(z),
@@ -159,13 +161,13 @@ impl AutoencoderKl {
     }
 }
 
-/// Height and width of images with so many channels.
-fn sides(x: &Tensor, channels: usize) -> Result<[usize; 2]> {
+/// Refuses what are no images of so many channels, or too small.
+fn check(x: &Tensor, channels: usize, least: usize) -> Result<()> {
     match *x.dims() {
-        [_, got, height, width] if got == channels && height > 0 && width > 0 => Ok([height, width]),
+        [_, got, height, width] if got == channels && height.min(width) >= least => Ok(()),
         _ => Err(Error::Layer(tallow_nn::Error::Input {
             layer: "this autoencoder".to_owned(),
-            wanted: format!("(batch, {channels}, height, width), neither of them 0"),
+            wanted: format!("(batch, {channels}, height, width), both sides at least {least}"),
             got: x.shape().clone(),
         })),
     }

@@ -42,7 +42,7 @@ pub struct AutoencoderKlConfig {
     pub outputs: usize,
     /// Channels of z.
     pub latents: usize,
-    /// Height and width of the images it is meant for, if they are known; it takes all that its levels divide.
+    /// Height and width of the images it is meant for, if they are known; it takes others, too.
     pub size: Option<[usize; 2]>,
     /// Channels of each resolution, from the finest to the coarsest; each is half of the one before.
     pub channels: Vec<usize>,
@@ -180,7 +180,7 @@ impl AutoencoderKlConfig {
         })
     }
 
-    /// What must divide height and width, and the side of an image over that of its latents: 2 for every resolution but the first.
+    /// The side of an image over that of its latents: 2 for every resolution but the first.
     #[must_use]
     pub fn divisor(&self) -> usize {
         let halvings = u32::try_from(self.channels.len().saturating_sub(1)).unwrap_or(u32::MAX);
@@ -223,25 +223,7 @@ impl AutoencoderKlConfig {
         if !self.shift.is_finite() {
             return Err(number("shift", self.shift, "finite"));
         }
-        match self.size {
-            Some(image) => self.check_size(image),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses images that the levels cannot halve.
-    pub(crate) fn check_size(&self, [height, width]: [usize; 2]) -> Result<()> {
-        let divisor = self.divisor();
-        let fits = |side: usize| side > 0 && side.is_multiple_of(divisor);
-        if fits(height) && fits(width) {
-            return Ok(());
-        }
-        Err(Error::ImageSize {
-            owner: "this autoencoder",
-            height,
-            width,
-            divisor,
-        })
+        Ok(())
     }
 
     /// A residual block, which is told nothing.
