@@ -14,5 +14,6 @@ pub(crate) use middle::{Middle, MiddleConfig};
 pub(crate) use resizing::{Downsample, Upsample};
 pub(crate) use told::Told;
 
+pub(crate) use loading::current_name;
 pub use loading::current_names;
 pub use resizing::DownsamplePadding;

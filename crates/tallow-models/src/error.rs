@@ -1,5 +1,7 @@
 //! What can be wrong with a model.
 
+use std::path::PathBuf;
+
 /// What this crate's fallible functions return.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -80,6 +82,47 @@ pub enum Error {
         /// What can be done.
         way_out: &'static str,
     },
+    /// A folder that does not hold what is read from it.
+    #[error("{} {problem}", path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it, and the way out.
+        problem: String,
+    },
+    /// A file that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// A file that is not JSON.
+    #[error("{} is not JSON: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: serde_json::Error,
+    },
+    /// A file of a repository that could not be fetched.
+    #[cfg(feature = "hub")]
+    #[error(
+        "`{file}` of {repository} could not be fetched: {source}; without a network, fetch the repository elsewhere and read its \
+         folder"
+    )]
+    Hub {
+        /// The file.
+        file: String,
+        /// The repository and its revision.
+        repository: String,
+        /// The reason.
+        source: Box<hf_hub::api::sync::ApiError>,
+    },
+    /// A path that cannot be.
+    #[error(transparent)]
+    Schedule(#[from] tallow_schedules::Error),
     /// A layer that cannot be built or called.
     #[error(transparent)]
     Layer(#[from] tallow_nn::Error),

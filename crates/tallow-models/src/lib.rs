@@ -3,8 +3,11 @@
 
 pub mod autoencoder;
 mod blocks;
+pub mod diffusers;
 pub mod dit;
 mod error;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod mlp;
 pub mod unet;
 

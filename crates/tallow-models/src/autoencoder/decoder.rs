@@ -27,7 +27,7 @@ impl Decoder {
         let (mut levels, mut inputs) = (Vec::with_capacity(config.channels.len()), last);
         for (index, &channels) in config.channels.iter().rev().enumerate() {
             let place = scope.at(format_args!("up_blocks.{index}"));
-            let mut blocks = Vec::with_capacity(config.blocks + 1);
+            let mut blocks = Vec::new();
             for block in 0..=config.blocks {
                 let place = place.at(format_args!("resnets.{block}"));
                 blocks.push(ResidualBlock::new(&place, config.block(inputs, channels))?);

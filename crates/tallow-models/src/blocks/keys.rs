@@ -46,13 +46,13 @@ impl<'a> Keys<'a> {
 
     /// A whole number; `default` where the key is missing, `None` where it is null.
     pub(crate) fn count_or(&self, key: &str, default: Option<usize>) -> Result<Option<usize>> {
-        self.read(key, default, "a whole number, 0 or more", whole)
+        self.read(key, default, "a whole number from 0 to 2²⁴", whole)
     }
 
     /// A whole number that cannot be null.
     pub(crate) fn count(&self, key: &str, default: usize) -> Result<usize> {
         let count = self.count_or(key, Some(default))?;
-        count.ok_or_else(|| self.refuse(key, "a whole number, 0 or more"))
+        count.ok_or_else(|| self.refuse(key, "a whole number from 0 to 2²⁴"))
     }
 
     /// A number that cannot be null.
@@ -72,6 +72,17 @@ impl<'a> Keys<'a> {
         flag.ok_or_else(|| self.refuse(key, "true or false"))
     }
 
+    /// A truth value; `None` where the key is missing or null.
+    pub(crate) fn flag_or(&self, key: &str) -> Result<Option<bool>> {
+        self.read(key, None, "true, false or null", Value::as_bool)
+    }
+
+    /// A list of numbers; `None` where the key is missing or null.
+    pub(crate) fn numbers_or(&self, key: &str) -> Result<Option<Vec<f64>>> {
+        let read = |value: &'a Value| value.as_array()?.iter().map(Value::as_f64).collect();
+        self.read(key, None, "a list of numbers or null", read)
+    }
+
     /// A word; `default` where the key is missing, `None` where it is null.
     pub(crate) fn word_or(&self, key: &str, default: Option<&'a str>) -> Result<Option<&'a str>> {
         self.read(key, default, "a string", Value::as_str)
@@ -80,8 +91,13 @@ impl<'a> Keys<'a> {
     /// A list of whole numbers.
     pub(crate) fn counts(&self, key: &str, default: &[usize]) -> Result<Vec<usize>> {
         let read = |value: &'a Value| value.as_array()?.iter().map(whole).collect();
-        let counts = self.read(key, Some(default.to_vec()), "a list of whole numbers", read)?;
-        counts.ok_or_else(|| self.refuse(key, "a list of whole numbers"))
+        let counts = self.read(
+            key,
+            Some(default.to_vec()),
+            "a list of whole numbers up to 2²⁴",
+            read,
+        )?;
+        counts.ok_or_else(|| self.refuse(key, "a list of whole numbers up to 2²⁴"))
     }
 
     /// A list of words.
@@ -123,8 +139,11 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// A whole number; larger ones are no sizes of a network, and their products could not be counted.
 fn whole(value: &Value) -> Option<usize> {
-    usize::try_from(value.as_u64()?).ok()
+    usize::try_from(value.as_u64()?)
+        .ok()
+        .filter(|&number| number <= 1 << 24)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub fn current_names(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tens
 }
 
 /// The name of today of a part of an attention; `None` for all others.
-fn current_name(name: &str) -> Option<String> {
+pub(crate) fn current_name(name: &str) -> Option<String> {
     let (path, kind) = name.rsplit_once('.')?;
     let (place, part) = path.rsplit_once('.')?;
     let (list, index) = place.rsplit_once('.')?;

@@ -174,7 +174,7 @@ impl DitConfig {
     }
 
     /// Refuses sizes that make no model, before anything is allocated for them.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let refuse = |name, value, allowed| {
             Err(Error::Size {
                 owner: "Dit",

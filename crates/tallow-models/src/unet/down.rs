@@ -31,7 +31,7 @@ impl Down {
         skips: &mut Vec<usize>,
     ) -> Result<Self> {
         let UNetLevel { channels, down, .. } = config.levels[index];
-        let mut blocks = Vec::with_capacity(config.blocks);
+        let mut blocks = Vec::new();
         for block in 0..config.blocks {
             let inputs = if block == 0 { inputs } else { channels };
             let place = scope.at(format_args!("resnets.{block}"));

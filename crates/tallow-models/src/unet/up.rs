@@ -31,7 +31,7 @@ impl Up {
         skips: &mut Vec<usize>,
     ) -> Result<Self> {
         let UNetLevel { channels, up, .. } = config.levels[index];
-        let mut blocks = Vec::with_capacity(config.blocks + 1);
+        let mut blocks = Vec::new();
         let mut inputs = inputs;
         for block in 0..=config.blocks {
             let joined = inputs + skips.pop().unwrap_or(0);
