@@ -8,7 +8,7 @@ mod resizing;
 mod told;
 
 pub(crate) use image_attention::{ImageAttention, ImageAttentionConfig};
-pub(crate) use keys::Keys;
+pub(crate) use keys::{Keys, written_size};
 pub(crate) use loading::load;
 pub(crate) use middle::{Middle, MiddleConfig};
 pub(crate) use resizing::{Downsample, Upsample};

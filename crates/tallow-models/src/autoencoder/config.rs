@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tallow_nn::{LastLayer, ResidualBlockConfig};
 
-use crate::blocks::{ImageAttentionConfig, Keys, MiddleConfig};
+use crate::blocks::{ImageAttentionConfig, Keys, MiddleConfig, written_size};
 use crate::{Error, Result};
 
 const CLASS: &str = "AutoencoderKL";
@@ -168,7 +168,7 @@ impl AutoencoderKlConfig {
             "act_fn": "silu",
             "latent_channels": self.latents,
             "norm_num_groups": self.groups,
-            "sample_size": self.size.map(|[height, width]| if height == width { json!(height) } else { json!([height, width]) }),
+            "sample_size": written_size(self.size),
             "scaling_factor": self.scale,
             "shift_factor": (self.shift != 0.0).then_some(self.shift),
             "latents_mean": null,

@@ -139,6 +139,15 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// Height and width as [`Keys::size_or`] reads them.
+pub(crate) fn written_size(size: Option<[usize; 2]>) -> Value {
+    match size {
+        None => Value::Null,
+        Some([height, width]) if height == width => height.into(),
+        Some([height, width]) => vec![height, width].into(),
+    }
+}
+
 /// A whole number; larger ones are no sizes of a network, and their products could not be counted.
 fn whole(value: &Value) -> Option<usize> {
     usize::try_from(value.as_u64()?)

@@ -6,7 +6,7 @@ use tallow_nn::{Injection, WaveOrder};
 use super::{
     UNetClasses, UNetConfig, UNetLevel, UNetMiddle, UNetRange, UNetResampling, UNetSide, UNetStart, UNetTime,
 };
-use crate::blocks::{DownsamplePadding, Keys};
+use crate::blocks::{DownsamplePadding, Keys, written_size};
 use crate::{Error, Result};
 
 const CLASS: &str = "UNet2DModel";
@@ -105,15 +105,10 @@ impl UNetConfig {
             } => (order, frequency_shift, "positional"),
             UNetTime::Fourier => (WaveOrder::CosinesFirst, 0.0, "fourier"),
         };
-        let (class_type, count) = match self.classes {
-            UNetClasses::None => (None, None),
-            UNetClasses::Table { count } => (None, Some(count)),
-            UNetClasses::Times => (Some("timestep"), None),
-            UNetClasses::Given => (Some("identity"), None),
-        };
+        let (class_type, count) = class_keys(self.classes);
         Ok(json!({
             "_class_name": CLASS,
-            "sample_size": self.size.map(|[height, width]| if height == width { json!(height) } else { json!([height, width]) }),
+            "sample_size": written_size(self.size),
             "in_channels": self.inputs,
             "out_channels": self.outputs,
             "center_input_sample": self.range == UNetRange::Centred,
@@ -247,6 +242,16 @@ fn classes(keys: &Keys<'_>) -> Result<UNetClasses> {
         (Some("timestep"), _) => Ok(UNetClasses::Times),
         (Some("identity"), _) => Ok(UNetClasses::Given),
         _ => Err(keys.refuse("class_embed_type", "null, \"timestep\" or \"identity\"")),
+    }
+}
+
+/// `class_embed_type` and `num_class_embeds`.
+fn class_keys(classes: UNetClasses) -> (Option<&'static str>, Option<usize>) {
+    match classes {
+        UNetClasses::None => (None, None),
+        UNetClasses::Table { count } => (None, Some(count)),
+        UNetClasses::Times => (Some("timestep"), None),
+        UNetClasses::Given => (Some("identity"), None),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device};
 use tallow_denoisers::{Condition, Seeded, normal_like};
-use tallow_nn::{GradientState, Parameters, Plan, WaveOrder, gradient_audit};
+use tallow_nn::{AdamW, AdamWConfig, GradientState, Parameters, Plan, WaveOrder, gradient_audit};
 
 use super::*;
 use crate::DownsamplePadding;
@@ -318,6 +318,62 @@ fn the_small_network_is_small() {
     let (parameters, network) = build(&UNetConfig::small(1, 28, 11), DType::F32);
     assert!((400_000..1_200_000).contains(&parameters.count()));
     assert_eq!(network.config().divisor(), 4);
+}
+
+#[test]
+fn the_file_of_ddpm_for_cifar10_has_the_papers_shape() {
+    let file = serde_json::json!({
+        "_class_name": "UNet2DModel",
+        "_diffusers_version": "0.1.1",
+        "act_fn": "silu",
+        "attention_head_dim": null,
+        "block_out_channels": [128, 256, 256, 256],
+        "center_input_sample": false,
+        "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"],
+        "downsample_padding": 0,
+        "flip_sin_to_cos": false,
+        "freq_shift": 1,
+        "in_channels": 3,
+        "layers_per_block": 2,
+        "mid_block_scale_factor": 1,
+        "norm_eps": 1e-06,
+        "norm_num_groups": 32,
+        "out_channels": 3,
+        "sample_size": 32,
+        "time_embedding_type": "positional",
+        "up_block_types": ["UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"]
+    });
+    let paper = UNetConfig {
+        start: UNetStart::Drawn,
+        dropout: 0.0,
+        ..UNetConfig::ddpm_cifar10()
+    };
+    assert_eq!(UNetConfig::from_diffusers(&file).unwrap(), paper);
+}
+
+#[test]
+fn training_on_one_batch_learns_it() {
+    for start in [UNetStart::Drawn, UNetStart::ZeroLast] {
+        let config = UNetConfig {
+            start,
+            ..kinds().swap_remove(1)
+        };
+        let (parameters, network) = build(&config, DType::F32);
+        let x = x(&config, 4, 4, DType::F32);
+        let settings = AdamWConfig {
+            learning_rate: 1e-2,
+            ..AdamWConfig::default()
+        };
+        let mut optimizer = AdamW::new(&parameters, settings).unwrap();
+        let mut losses = Vec::new();
+        for _ in 0..100 {
+            let error = (answer(&network, &config, &x) - &x).unwrap();
+            let loss = error.sqr().unwrap().mean_all().unwrap();
+            optimizer.step(&loss.backward().unwrap()).unwrap();
+            losses.push(loss.to_scalar::<f32>().unwrap());
+        }
+        assert!(losses[99] < 0.2 * losses[0], "{} {}", losses[0], losses[99]);
+    }
 }
 
 #[cfg(feature = "serde")]
