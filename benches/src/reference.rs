@@ -15,6 +15,7 @@ mod learning_rates;
 pub mod likelihood;
 mod metrics;
 pub mod mixture;
+mod nets;
 mod objectives;
 mod optim;
 pub mod orders;
@@ -51,6 +52,7 @@ pub const FAMILIES: &[(&str, Check)] = &[
     ("couplings", |case, _| couplings::check(case).into()),
     ("objectives", |case, _| objectives::check(case).into()),
     ("metrics", |case, _| metrics::check(case).into()),
+    ("nets", |case, file| nets::check(case, file).into()),
     ("orders", |case, file| {
         orders::check(case.value(), &file.tables).into()
     }),

@@ -96,6 +96,7 @@ fn seeds() -> Vec<Vec<u8>> {
     ];
     let autoencoder = AutoencoderKlConfig {
         groups: 4,
+        size: Some([8, 8]),
         ..AutoencoderKlConfig::new(1, 2, &[4])
     };
     let networks = [

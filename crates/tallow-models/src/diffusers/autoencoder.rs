@@ -4,9 +4,9 @@ use serde_json::Value;
 use tallow_nn::Scope;
 
 use super::pretrained::Pretrained;
-use crate::Result;
 use crate::autoencoder::{AutoencoderKl, AutoencoderKlConfig};
 use crate::blocks::current_name;
+use crate::{Error, Result};
 
 impl Pretrained for AutoencoderKl {
     type Config = AutoencoderKlConfig;
@@ -19,6 +19,14 @@ impl Pretrained for AutoencoderKl {
     }
 
     fn to_config(config: &AutoencoderKlConfig) -> Result<Value> {
+        // The class computes with it when it is built.
+        if config.size.is_none() {
+            return Err(Error::NotInDiffusers {
+                class: "AutoencoderKL",
+                what: "no size of images",
+                way_out: "set `size` to the one that is trained on",
+            });
+        }
         Ok(config.to_diffusers())
     }
 
