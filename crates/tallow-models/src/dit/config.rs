@@ -175,14 +175,6 @@ impl DitConfig {
 
     /// Refuses sizes that make no model, before anything is allocated for them.
     pub(crate) fn check(&self) -> Result<()> {
-        let refuse = |name, value, allowed| {
-            Err(Error::Size {
-                owner: "Dit",
-                name,
-                value,
-                allowed,
-            })
-        };
         let sizes = [
             ("patch", self.patch),
             ("channels", self.channels),
@@ -212,33 +204,40 @@ impl DitConfig {
         if u32::try_from(self.classes).is_err() {
             return refuse("classes", self.classes, "below 2³², since labels are u32");
         }
-        if self
-            .tokens()
-            .checked_mul(self.width)
-            .is_none_or(|all| all > MAX_POSITIONS)
-        {
-            return refuse(
-                "size",
-                self.size,
-                "with at most 2²⁴ numbers of positions, (size/patch)² · width",
-            );
+        self.check_products()
+    }
+
+    /// Refuses sizes whose products are too large to be counted.
+    fn check_products(&self) -> Result<()> {
+        let positions = self.tokens().checked_mul(self.width);
+        if positions.is_none_or(|all| all > MAX_POSITIONS) {
+            let allowed = "with at most 2²⁴ numbers of positions, (size/patch)² · width";
+            return refuse("size", self.size, allowed);
         }
-        let inner = [
+        let square = self.patch.checked_mul(self.patch);
+        let products = [
             ("width", self.width.checked_mul(6)),
             ("mlp_ratio", self.width.checked_mul(self.mlp_ratio)),
             (
                 "patch",
-                self.patch
-                    .checked_mul(self.patch)
-                    .and_then(|all| all.checked_mul(self.outputs)),
+                square.and_then(|square| square.checked_mul(self.outputs)),
             ),
             ("time.count", self.time.count.checked_mul(self.width)),
         ];
-        match inner.into_iter().find(|(_, size)| size.is_none()) {
+        match products.into_iter().find(|(_, size)| size.is_none()) {
             Some((name, _)) => refuse(name, usize::MAX, "of a size that can be counted"),
             None => Ok(()),
         }
     }
+}
+
+fn refuse(name: &'static str, value: usize, allowed: &'static str) -> Result<()> {
+    Err(Error::Size {
+        owner: "Dit",
+        name,
+        value,
+        allowed,
+    })
 }
 
 impl Default for TimeWaves {

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Var};
 use tallow_denoisers::Condition;
-use tallow_nn::{Parameters, Plan};
+use tallow_nn::{AdamW, AdamWConfig, Parameters, Plan};
 
 use super::*;
 
@@ -195,6 +195,46 @@ fn equal_embedders_of_blocks_are_shared_ones() {
     let (x, condition) = (images(2, DType::F64), labels(&[1, 3]));
     let of = |dit: &Dit| numbers(&run(dit, &x, &[0.3, 0.8], &condition).unwrap());
     assert_eq!(of(&shared), of(&own));
+}
+
+#[test]
+fn training_on_one_batch_learns_it() {
+    for start in [DitStart::Zero, DitStart::Random] {
+        let config = DitConfig {
+            start,
+            outputs: 2,
+            ..config()
+        };
+        let parameters = Parameters::new(7, DType::F32, &Device::Cpu);
+        let dit = Dit::new(&parameters.scope(), config).unwrap();
+        let settings = AdamWConfig {
+            learning_rate: 1e-2,
+            ..AdamWConfig::default()
+        };
+        let mut optimizer = AdamW::new(&parameters, settings).unwrap();
+        let x = images(2, DType::F32);
+        let mut losses = Vec::new();
+        for _ in 0..100 {
+            let y = run(&dit, &x, &[0.2, 0.9], &labels(&[0, 3])).unwrap();
+            let loss = (y - &x).unwrap().sqr().unwrap().mean_all().unwrap();
+            optimizer.step(&loss.backward().unwrap()).unwrap();
+            losses.push(loss.to_scalar::<f32>().unwrap());
+        }
+        assert!(losses[99] < 0.2 * losses[0], "{} {}", losses[0], losses[99]);
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_configuration_is_the_same_after_a_file() {
+    for config in [config(), DitConfig::xl(2), DitConfig::small(28, 0)] {
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            serde_json::from_str::<DitConfig>(&written).unwrap(),
+            config,
+            "{written}"
+        );
+    }
 }
 
 #[test]

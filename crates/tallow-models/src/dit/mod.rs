@@ -56,33 +56,7 @@ impl Dit {
     /// When a size does not fit, or the scope refuses a parameter.
     pub fn new(scope: &Scope<'_>, config: DitConfig) -> Result<Self> {
         config.check()?;
-        let DitConfig {
-            width,
-            patch,
-            channels,
-            ..
-        } = config;
-        let start = |inputs: usize, outputs: usize| {
-            let bias = Some(Init::ZEROS);
-            let weight = match config.start {
-                DitStart::Zero => Init::ZEROS,
-                DitStart::Random => Init::xavier(inputs, outputs),
-            };
-            LinearInit { weight, bias }
-        };
-        let modulation = |scope: &Scope<'_>, slices: usize| {
-            let outputs = slices * width;
-            let scope = scope.at("adaLN_modulation.1");
-            Linear::with_init(&scope, width, outputs, start(width, outputs))
-        };
-        let embed = scope.at("x_embedder.proj");
-        let values = channels.saturating_mul(patch * patch);
-        let weight = embed.parameter(
-            "weight",
-            (width, channels, patch, patch),
-            Init::xavier(values, width),
-        )?;
-        let bias = embed.parameter("bias", width, Init::ZEROS)?;
+        let DitConfig { width, patch, .. } = config;
         let mut embedders = Vec::new();
         if config.embedders == Embedders::Shared {
             embedders.push(Embedder::new(scope, &config)?);
@@ -94,17 +68,17 @@ impl Dit {
                 embedders.push(Embedder::new(&scope, &config)?);
             }
             let block = TransformerBlock::new(&scope, block_config(&config))?;
-            blocks.push((modulation(&scope, 6)?, block));
+            blocks.push((modulation(&scope, &config, 6)?, block));
         }
         let last = scope.at("final_layer");
         let outputs = patch * patch * config.outputs;
         let norm = LayerNorm::without_affine(&last.at("norm_final"), width)?.with_epsilon(1e-6)?;
         Ok(Self {
-            patch: (weight, bias),
+            patch: patches(&scope.at("x_embedder.proj"), &config)?,
             embedders,
             blocks,
-            last: (modulation(&last, 2)?, norm),
-            out: Linear::with_init(&last.at("linear"), width, outputs, start(width, outputs))?,
+            last: (modulation(&last, &config, 2)?, norm),
+            out: Linear::with_init(&last.at("linear"), width, outputs, start(&config, outputs))?,
             dtype: scope.dtype(),
             positions: OnceLock::new(),
             config,
@@ -199,6 +173,36 @@ impl Dit {
         }
         Ok(())
     }
+}
+
+/// Weight and bias of the layer that patches enter, shaped as a convolution's.
+fn patches(scope: &Scope<'_>, config: &DitConfig) -> Result<(Tensor, Tensor)> {
+    let DitConfig {
+        width,
+        patch,
+        channels,
+        ..
+    } = *config;
+    let init = Init::xavier(channels.saturating_mul(patch * patch), width);
+    let weight = scope.parameter("weight", (width, channels, patch, patch), init)?;
+    Ok((weight, scope.parameter("bias", width, Init::ZEROS)?))
+}
+
+/// The layer of a condition that makes `slices` of a modulation.
+fn modulation(scope: &Scope<'_>, config: &DitConfig, slices: usize) -> Result<Linear> {
+    let (scope, outputs) = (scope.at("adaLN_modulation.1"), slices * config.width);
+    let init = start(config, outputs);
+    Ok(Linear::with_init(&scope, config.width, outputs, init)?)
+}
+
+/// How a modulation or the output starts.
+fn start(config: &DitConfig, outputs: usize) -> LinearInit {
+    let weight = match config.start {
+        DitStart::Zero => Init::ZEROS,
+        DitStart::Random => Init::xavier(config.width, outputs),
+    };
+    let bias = Some(Init::ZEROS);
+    LinearInit { weight, bias }
 }
 
 fn block_config(config: &DitConfig) -> TransformerBlockConfig {
