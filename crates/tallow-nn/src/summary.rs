@@ -18,10 +18,10 @@ use candle_core::Shape;
 /// assert_eq!(
 ///     parameters.summary().grouped(2).to_string(),
 ///     "\
-/// parameters       shape  numbers  bytes
-/// layers.0     2 tensors      192    768
-/// layers.1     2 tensors      130    520
-/// all          4 tensors      322   1288"
+/// parameters      shape  numbers  bytes
+/// layers.0    2 tensors      192    768
+/// layers.1    2 tensors      130    520
+/// all         4 tensors      322   1288"
 /// );
 /// # Ok::<(), tallow_nn::Error>(())
 /// ```
