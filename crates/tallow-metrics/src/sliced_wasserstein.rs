@@ -71,6 +71,14 @@ impl Projections {
         })
     }
 
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    pub(crate) fn dimension(&self) -> usize {
+        self.dimension
+    }
+
     /// How many directions there are.
     #[must_use]
     pub fn count(&self) -> usize {
