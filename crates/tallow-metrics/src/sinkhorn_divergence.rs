@@ -35,7 +35,7 @@ pub struct SinkhornDivergence {
 /// use tallow_metrics::{Points, sinkhorn_divergence};
 ///
 /// let (x, y) = ([0.0, 1.0, 5.0], [2.0, 3.0, 7.0]);
-/// let found = sinkhorn_divergence(&Points::new(&x, 1)?, &Points::new(&y, 1)?, 0.5)?;
+/// let found = sinkhorn_divergence(&Points::new(&x, 1)?, &Points::new(&y, 1)?, 5.0)?;
 /// assert!((found.divergence - 4.0).abs() < 1e-9);
 /// # Ok::<(), tallow_metrics::Error>(())
 /// ```
