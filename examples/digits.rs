@@ -11,6 +11,7 @@ use tallow::datasets::Images;
 use tallow::plots::{Film, ImageGrid};
 use tallow_examples::device::DeviceName;
 use tallow_examples::image_model::{Architecture, Goal, Recipe, values};
+use tallow_examples::nearest::nearest_of_class;
 use tallow_examples::output::OutputFolder;
 use tallow_examples::{Failure, Outcome};
 
@@ -77,6 +78,7 @@ fn main() -> Outcome {
         checkpoint_every: if options.quick { 10 } else { 250 },
         shape: images.shape(),
         classes: CLASSES,
+        channels: None,
     };
     let data = ten_of_each(&images)?;
     let (weights, train_seconds) = recipe.train(images, &options.out, &device)?;
@@ -122,23 +124,6 @@ fn ten_of_each(images: &Images) -> Result<Tensor, Failure> {
             .take(10)
     };
     Ok(images.select(&(0..CLASSES).flat_map(of).collect::<Vec<_>>())?.x0)
-}
-
-/// The share of samples whose nearest image of the data is of the class that was asked for.
-fn nearest_of_class(samples: &Tensor, labels: &[u32]) -> Result<f64, Failure> {
-    let images = Images::digits()?;
-    let rows: Vec<u32> = (0..images.rows() as u32).collect();
-    let (data, samples) = (values(&images.select(&rows)?.x0)?, values(samples)?);
-    let size = data.len() / images.rows();
-    let square = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
-    let right = samples.chunks_exact(size).zip(labels).filter(|(sample, label)| {
-        let distances = data.chunks_exact(size).map(|image| square(sample, image));
-        let nearest = distances
-            .zip(images.labels())
-            .min_by(|(a, _), (b, _)| a.total_cmp(b));
-        nearest.is_some_and(|(_, class)| class == *label)
-    });
-    Ok(right.count() as f64 / labels.len() as f64)
 }
 
 /// A row for each digit.

@@ -141,7 +141,7 @@ fn main() -> Outcome {
 
 fn recipe(options: &Options, images: &Images) -> Recipe {
     let steps = options.steps.unwrap_or(match options.model {
-        Architecture::Unet => UNET_STEPS,
+        Architecture::Unet | Architecture::Ddpm => UNET_STEPS,
         Architecture::Dit => DIT_STEPS,
     });
     Recipe {
@@ -158,6 +158,7 @@ fn recipe(options: &Options, images: &Images) -> Recipe {
         checkpoint_every: if options.quick { 10 } else { 250 },
         shape: images.shape(),
         classes: CLASSES,
+        channels: None,
     }
 }
 

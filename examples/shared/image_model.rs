@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
-use tallow::datasets::{Images, LastBatch, Prefetch, Shuffled};
-use tallow::denoisers::guidance::Scale;
+use tallow::datasets::{LastBatch, Prefetch, Rows, Shuffled};
+use tallow::denoisers::guidance::{Batched, Scale};
 use tallow::denoisers::{Condition, Guided, Network, Parameterization, PerSample, TimeInput};
-use tallow::models::{Dit, DitConfig, UNet, UNetConfig};
+use tallow::models::{Dit, DitConfig, UNet, UNetClasses, UNetConfig};
 use tallow::nn::{AdamW, AdamWConfig, Ema, EmaDecay, Parameters, Scope, View};
 use tallow::objectives::{LabelDropout, Regression, TimeSampling};
 use tallow::schedules::{Prediction, RectifiedFlow, Schedule, TimeGrid, Trigonometric, Ve, VpLinear};
@@ -28,6 +28,8 @@ pub enum Architecture {
     Unet,
     /// A diffusion transformer.
     Dit,
+    /// DDPM's U-Net for CIFAR-10, of 36 million parameters, without dropout.
+    Ddpm,
 }
 
 /// What the network is asked for, and on which path.
@@ -141,6 +143,9 @@ pub struct Recipe {
     pub shape: [usize; 3],
     /// Classes of the data.
     pub classes: usize,
+    /// Channels of the U-Net's finest resolution, or of the transformer's tokens; the network's own if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
 }
 
 impl Recipe {
@@ -164,12 +169,33 @@ impl Recipe {
         }
         Ok(match self.model {
             Architecture::Unet => {
-                let config = UNetConfig::small(channels, height, self.classes + 1);
+                let mut config = UNetConfig::small(channels, height, self.classes + 1);
+                if let Some(channels) = self.channels {
+                    widen(&mut config, channels);
+                }
+                Box::new(UNet::new(scope, config)?)
+            }
+            Architecture::Ddpm => {
+                let mut config = UNetConfig {
+                    inputs: channels,
+                    outputs: channels,
+                    size: Some([height, width]),
+                    // The trainer's own numbers would have to draw it, for a run to go on bit for bit.
+                    dropout: 0.0,
+                    classes: UNetClasses::Table {
+                        count: self.classes + 1,
+                    },
+                    ..UNetConfig::ddpm_cifar10()
+                };
+                if let Some(channels) = self.channels {
+                    widen(&mut config, channels);
+                }
                 Box::new(UNet::new(scope, config)?)
             }
             Architecture::Dit => {
                 let mut config = DitConfig::small(height, self.classes);
                 (config.channels, config.outputs) = (channels, channels);
+                config.width = self.channels.unwrap_or(config.width);
                 config.patch = if height % 4 == 0 && height > 8 { 4 } else { 1 };
                 // Times come in thousands already, as the other network wants them.
                 config.time.scale = 1.0;
@@ -178,12 +204,17 @@ impl Recipe {
         })
     }
 
-    /// Trains on `images`, from the newest checkpoint in `folder` if there is one; the averaged weights, and how long it took.
+    /// Trains on `data`, rows of this shape with labels, from the newest checkpoint in `folder` if there is one; the averaged weights, and how long it took.
     ///
     /// # Errors
     ///
-    /// When the images do not fit, the folder holds a training of another recipe, or the training fails.
-    pub fn train(&self, images: Images, folder: &Path, device: &Device) -> Result<(View, f64), Failure> {
+    /// When the data do not fit, the folder holds a training of another recipe, or the training fails.
+    pub fn train(
+        &self,
+        data: impl Rows + 'static,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<(View, f64), Failure> {
         let began = Instant::now();
         let parameters = Parameters::new(self.seed, DType::F32, device);
         let network = self.network(&parameters.scope())?;
@@ -191,8 +222,8 @@ impl Recipe {
         let regression = Regression::new(self.objective.path(), self.objective.parameterization()?)
             .with_times(self.objective.times()?);
         let objective = LabelDropout::new(regression, self.label_dropout, self.null())?;
-        let batch = self.batch.min(images.rows());
-        let batches = Shuffled::new(images, batch, self.seed)?.with_last_batch(LastBatch::Dropped)?;
+        let batch = self.batch.min(data.rows());
+        let batches = Shuffled::new(data, batch, self.seed)?.with_last_batch(LastBatch::Dropped)?;
         let config = AdamWConfig {
             weight_decay: 0.0,
             ..AdamWConfig::default()
@@ -228,6 +259,29 @@ impl Recipe {
         Ok((weights, began.elapsed().as_secs_f64()))
     }
 
+    /// A network that is told a label for each row, pushed away from itself without labels.
+    ///
+    /// # Errors
+    ///
+    /// When the scale is not finite.
+    pub fn guided<N: Network>(
+        &self,
+        network: N,
+        labels: &[u32],
+        guidance: f64,
+        device: &Device,
+    ) -> Result<Guided<Batched<N>, Scale>, Failure> {
+        let condition = |labels: Vec<u32>| -> Result<Condition, Failure> {
+            Ok(Condition::labels(Tensor::new(labels, device)?))
+        };
+        Ok(Guided::batched(
+            self.objective.parameterization()?.denoiser(network),
+            condition(labels.to_vec())?,
+            &condition(vec![self.null(); labels.len()])?,
+            Scale::Imagen(guidance),
+        )?)
+    }
+
     /// An image of each label by classifier-free guidance, (n, C, H, W): image i has a noise of its own, whatever is drawn
     /// beside it. `watch` sees the state of the first hundred images after each step.
     ///
@@ -247,15 +301,7 @@ impl Recipe {
         let (solver, grid) = self.objective.solver(steps)?;
         let mut images = Vec::new();
         for (piece, labels) in labels.chunks(ROWS).enumerate() {
-            let condition = |labels: Vec<u32>| -> Result<Condition, Failure> {
-                Ok(Condition::labels(Tensor::new(labels, device)?))
-            };
-            let model = Guided::batched(
-                self.objective.parameterization()?.denoiser(&network),
-                condition(labels.to_vec())?,
-                &condition(vec![self.null(); labels.len()])?,
-                Scale::Imagen(guidance),
-            )?;
+            let model = self.guided(&network, labels, guidance, device)?;
             let mut noise = PerSample::starting_at(self.seed, (piece * ROWS) as u64, labels.len());
             let [channels, height, width] = self.shape;
             let shape = (labels.len(), channels, height, width);
@@ -278,6 +324,14 @@ impl Recipe {
             images.push(sampled.x);
         }
         Ok(Tensor::cat(&images, 0)?)
+    }
+}
+
+/// A U-Net of the same proportions with `channels` at its finest resolution.
+fn widen(config: &mut UNetConfig, channels: usize) {
+    let finest = config.levels.first().map_or(1, |level| level.channels.max(1));
+    for level in &mut config.levels {
+        level.channels = level.channels / finest * channels;
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the examples share: where they compute, where they write, what they print.
 #![forbid(unsafe_code)]
 
+pub mod choice;
 pub mod classifier;
 pub mod classifier_training;
 pub mod device;
 pub mod image_model;
+pub mod nearest;
 pub mod output;
 pub mod points;
 pub mod training;
