@@ -32,7 +32,7 @@ struct Options {
     #[arg(long, value_enum, default_value_t)]
     objective: Goal,
     /// Training steps.
-    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1200, value_parser = clap::value_parser!(u64).range(1..))]
     steps: u64,
     /// Images in a training batch.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=1797))]

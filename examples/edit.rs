@@ -149,7 +149,7 @@ fn editor(options: &Options, images: &Images) -> Result<Editor, Failure> {
     let mut recipe = Recipe {
         model: Architecture::Unet,
         objective: Goal::Flow,
-        steps: 3000,
+        steps: 1200,
         batch: 128,
         seed: options.seed,
         label_dropout: 0.1,
