@@ -8,18 +8,20 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use tallow_datasets::{Checkerboard, LastBatch, Prefetch, Shuffled, SwissRoll, TensorDataset};
-use tallow_denoisers::{Batches, Dataset, Drawn, Parameterization, Seeded};
+use tallow_denoisers::{Batch, Batches, Condition, Dataset, Drawn, Network, Parameterization, Seeded};
 use tallow_models::{Mlp, MlpConfig};
 use tallow_nn::{
     Adam, AdamConfig, AdamW, AdamWConfig, Ema, EmaDecay, Optimizer, Parameters, PostHocEma, RAdam,
-    RAdamConfig, Rising, Sgd, SgdConfig,
+    RAdamConfig, Rising, RngCore, Sgd, SgdConfig,
 };
 use tallow_objectives::coupling::{ImmiscibleNoise, OptimalTransport, SinkhornCoupling};
 use tallow_objectives::time_sampling::LossAware;
+use tallow_objectives::variational::{Chain, Decoder};
 use tallow_objectives::{
-    Bridge, Coupling, Independent, Objective, Penalty, Regression, SelfConditioning, TimeSampling,
+    self as objectives, Bridge, Coupling, Independent, LabelDropout, LearnedRange, Loss, Objective, Penalty,
+    Regression, SelfConditioning, TimeSampling,
 };
-use tallow_schedules::{RectifiedFlow, Table, Weighting};
+use tallow_schedules::{Prediction, RectifiedFlow, Table, VpLinear, Weighting};
 use tallow_train::{Average, LearningRate, Trainer, Validation};
 
 /// The name of a choice, and how it is made.
@@ -37,6 +39,40 @@ fn flow() -> Regression {
 fn ddpm(times: TimeSampling) -> Regression {
     let table = Table::linear_beta(20, 1e-3, 0.2).unwrap();
     Regression::new(Arc::new(table), Parameterization::ddpm(20)).with_times(times)
+}
+
+/// What the network of these objectives differs in.
+const LEARNED_RANGE: &str = "learned range";
+const LABEL_DROPOUT: &str = "label dropout";
+/// Labels without that of none.
+const CLASSES: u32 = 3;
+
+/// An objective whose batches have labels, which the data of these tests lacks.
+#[derive(Debug)]
+struct Labelled<O>(O);
+
+impl<O: Objective> Objective for Labelled<O> {
+    fn loss(&self, network: &dyn Network, batch: &Batch, rng: &mut dyn RngCore) -> objectives::Result<Loss> {
+        let labels: Vec<u32> = (0..batch.rows()? as u32).map(|row| row % CLASSES).collect();
+        let labels = Condition::labels(Tensor::new(labels, &Device::Cpu)?);
+        self.0.loss(network, &batch.clone().with_condition(labels)?, rng)
+    }
+}
+
+fn model(objective: &str) -> MlpConfig {
+    let config = MlpConfig {
+        width: 8,
+        depth: 1,
+        ..MlpConfig::new(2)
+    };
+    match objective {
+        LEARNED_RANGE => MlpConfig { outputs: 4, ..config },
+        LABEL_DROPOUT => MlpConfig {
+            classes: CLASSES as usize + 1,
+            ..config
+        },
+        _ => config,
+    }
 }
 
 pub(crate) const OBJECTIVES: &[Choice<Box<dyn Objective>>] = &[
@@ -57,6 +93,20 @@ pub(crate) const OBJECTIVES: &[Choice<Box<dyn Objective>>] = &[
         let weighting = Weighting::MinSnr { gamma: 5.0 };
         let objective = ddpm(TimeSampling::steps(20).unwrap());
         Box::new(objective.with_weighting(weighting).unwrap())
+    }),
+    ("score matching", || {
+        let parameterization = Parameterization::new(Prediction::Score);
+        let times = TimeSampling::uniform().within(0.05, 1.0).unwrap();
+        Box::new(Regression::new(Arc::new(VpLinear::default()), parameterization).with_times(times))
+    }),
+    (LEARNED_RANGE, || {
+        let chain = Chain::new(Arc::new(Table::linear_beta(20, 1e-3, 0.2).unwrap()), 20).unwrap();
+        let parameterization = Parameterization::ddpm(20).with_learned_range();
+        let objective = LearnedRange::bound(chain, parameterization).unwrap();
+        Box::new(objective.with_decoder(Decoder::Point).unwrap())
+    }),
+    (LABEL_DROPOUT, || {
+        Box::new(Labelled(LabelDropout::new(flow(), 0.3, CLASSES).unwrap()))
     }),
     ("loss-aware times", || {
         let sampling = LossAware::new(20).unwrap().with_memory(2, 0.01).unwrap();
@@ -80,6 +130,19 @@ pub(crate) const AVERAGES: &[ChoiceFor<Vec<Box<dyn Average>>>] = &[
         vec![
             Box::new(Ema::new(parameters, EmaDecay::WarmUp(0.9)).unwrap()),
             Box::new(Ema::new(parameters, EmaDecay::Power { gamma: 6.0 }).unwrap()),
+        ]
+    }),
+    ("constant and half-lives", |parameters| {
+        let half_life = EmaDecay::HalfLife { updates: 20.0 };
+        let ramped = EmaDecay::RampedHalfLife {
+            updates: 20.0,
+            ratio: 0.05,
+        };
+        let average = |decay| Box::new(Ema::new(parameters, decay).unwrap()) as Box<dyn Average>;
+        vec![
+            average(EmaDecay::Constant(0.9)),
+            average(half_life),
+            average(ramped),
         ]
     }),
     ("rising", |parameters| {
@@ -152,13 +215,9 @@ impl Choices {
     /// Puts a small run together and hands it to `work`.
     pub(crate) fn with_run<R>(self, steps: u64, work: impl FnOnce(Trainer<'_>) -> R) -> R {
         let parameters = Parameters::new(5, DType::F32, &Device::Cpu);
-        let config = MlpConfig {
-            width: 8,
-            depth: 1,
-            ..MlpConfig::new(2)
-        };
-        let network = Mlp::new(&parameters.scope(), config).unwrap();
-        let objective = OBJECTIVES[self.objective].1();
+        let (name, objective) = OBJECTIVES[self.objective];
+        let network = Mlp::new(&parameters.scope(), model(name)).unwrap();
+        let objective = objective();
         let optimizer = OPTIMIZERS[self.optimizer].1(&parameters);
         let mut trainer = Trainer::new(
             &parameters,
