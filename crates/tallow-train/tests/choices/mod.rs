@@ -18,8 +18,8 @@ use tallow_objectives::coupling::{ImmiscibleNoise, OptimalTransport, SinkhornCou
 use tallow_objectives::time_sampling::LossAware;
 use tallow_objectives::variational::{Chain, Decoder};
 use tallow_objectives::{
-    self as objectives, Bridge, Coupling, Independent, LabelDropout, LearnedRange, Loss, Objective, Penalty,
-    Regression, SelfConditioning, TimeSampling,
+    self as objectives, Bridge, Coupling, Independent, LabelDropout, LearnedRange, Loss, Objective,
+    OffsetNoise, Penalty, Regression, SelfConditioning, TimeSampling,
 };
 use tallow_schedules::{Prediction, RectifiedFlow, Table, VpLinear, Weighting};
 use tallow_train::{Average, LearningRate, Trainer, Validation};
@@ -56,6 +56,21 @@ impl<O: Objective> Objective for Labelled<O> {
         let labels: Vec<u32> = (0..batch.rows()? as u32).map(|row| row % CLASSES).collect();
         let labels = Condition::labels(Tensor::new(labels, &Device::Cpu)?);
         self.0.loss(network, &batch.clone().with_condition(labels)?, rng)
+    }
+}
+
+/// Offset noise for points, each taken as a channel of two pixels.
+#[derive(Debug)]
+struct OffsetPoints(OffsetNoise);
+
+impl Coupling for OffsetPoints {
+    fn pair(&self, batch: Batch, rng: &mut dyn RngCore) -> objectives::Result<Batch> {
+        let pixels = Batch::new(batch.x0.unsqueeze(1)?);
+        let paired = self.0.pair(pixels, rng)?;
+        match paired.x1 {
+            Some(noise) => Ok(batch.with_source(noise.squeeze(1)?)?),
+            None => Ok(batch),
+        }
     }
 }
 
@@ -120,6 +135,9 @@ pub(crate) const COUPLINGS: &[Choice<Option<Box<dyn Coupling>>>] = &[
     ("optimal transport", || Some(Box::new(OptimalTransport::new()))),
     ("Sinkhorn", || {
         Some(Box::new(SinkhornCoupling::schrodinger_bridge(1.0).unwrap()))
+    }),
+    ("offset noise", || {
+        Some(Box::new(OffsetPoints(OffsetNoise::new(0.3).unwrap())))
     }),
     ("immiscible", || Some(Box::new(ImmiscibleNoise::assignment()))),
 ];
