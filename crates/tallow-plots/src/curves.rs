@@ -4,21 +4,18 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::axis::{Axis, Spacing};
-use crate::drawing::{Anchor, Drawing};
-use crate::panels::{LABEL, Panels, Plane, TICK};
+use crate::curve::{Curve, Look};
+use crate::drawing::{Area, Drawing};
+use crate::legend::{Legend, categories};
+use crate::panels::{Panels, Plane};
 use crate::points::owned;
-use crate::style::{Color, Style};
-use crate::{Error, Result, font, line};
+use crate::style::Style;
+use crate::{Error, Result};
 
-/// Width and height of the panel where the style names none.
+/// Width and height of the only panel where the style names none, and of one of several.
 const USUAL: (u32, u32) = (520, 320);
-/// Height of one row of the legend.
-const ROW: f64 = 20.0;
-/// Room for a legend's stroke before its word, and for the gap after.
-const SWATCH: f64 = 28.0;
-const BETWEEN: f64 = 18.0;
-
-/// Shows curves on one pair of axes, linear or logarithmic, with a legend above.
+const ONE_OF_SEVERAL: (u32, u32) = (260, 180);
+/// Shows curves on one pair of axes, linear or logarithmic, with a legend above; side by side where there are panels.
 ///
 /// ```no_run
 /// # use tallow_plots::Curves;
@@ -38,21 +35,8 @@ pub struct Curves {
     spacing: (Spacing, Spacing),
     bounds: (Option<Range<f64>>, Option<Range<f64>>),
     curves: Vec<Curve>,
+    panels: Vec<String>,
     style: Style,
-}
-
-#[derive(Clone, Debug)]
-struct Curve {
-    label: String,
-    points: Vec<[f64; 2]>,
-    look: Look,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    Line,
-    Marked,
-    Smoothed(usize),
 }
 
 impl Curves {
@@ -65,6 +49,7 @@ impl Curves {
             spacing: (Spacing::Linear, Spacing::Linear),
             bounds: (None, None),
             curves: Vec::new(),
+            panels: Vec::new(),
             style: Style::default(),
         }
     }
@@ -111,6 +96,14 @@ impl Curves {
         self
     }
 
+    /// Begins a panel: the curves that follow stand in it. All panels share their axes and one legend, in which curves
+    /// of one name have one colour.
+    #[must_use]
+    pub fn panel(mut self, label: impl Into<String>) -> Self {
+        self.panels.push(label.into());
+        self
+    }
+
     /// Adds a curve through `[x, y]` points in their order; a value the axes cannot show interrupts it.
     ///
     /// Curves take the eight colours of [`crate::OKABE_ITO`] in turn.
@@ -149,6 +142,50 @@ impl Curves {
     ///
     /// When there is no curve, a window is zero, a logarithmic axis has nothing positive, or bounds or sizes cannot be drawn.
     pub fn drawing(&self) -> Result<Drawing> {
+        self.check()?;
+        let axes = (self.axis("x", 0)?, self.axis("y", 1)?);
+        let labels = self.names_of_panels();
+        let usual = if labels.len() > 1 { ONE_OF_SEVERAL } else { USUAL };
+        let (width, _) = self.style.panel_or(usual)?;
+        let columns = self.style.columns_of(labels.len(), 4)? as f64;
+        let categories = categories(&self.curves);
+        let legend = Legend::new(
+            &self.curves,
+            &categories,
+            width * columns + 18.0 * (columns - 1.0),
+        );
+        let panels = Panels {
+            style: self.style,
+            title: &self.title,
+            labels,
+            usual,
+            axes,
+            axis_labels: (&self.labels.0, &self.labels.1),
+            header: legend.height() + 6.0,
+            bar: None,
+        };
+        let (mut drawing, planes) = panels.lay()?;
+        for (curve, category) in self.curves.iter().zip(&categories) {
+            let color = self.style.theme().category(*category);
+            if let Some(plane) = planes.get(self.place_of(curve)) {
+                curve.draw(&mut drawing, *plane, color);
+            }
+        }
+        let area = above(&panels, &planes, legend.height());
+        legend.draw(&mut drawing, area, &self.curves, &categories, self.style.theme());
+        Ok(drawing)
+    }
+
+    /// Writes the picture as `.png` or `.svg`.
+    ///
+    /// # Errors
+    ///
+    /// What [`Curves::drawing`] and [`Drawing::save`] refuse.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.drawing()?.save(path)
+    }
+
+    fn check(&self) -> Result<()> {
         if self.curves.is_empty() {
             return Err(Error::Empty {
                 picture: "a picture of curves",
@@ -163,44 +200,33 @@ impl Curves {
                 allowed,
             });
         }
-        let (width, _) = self.style.panel_or(USUAL)?;
-        let rows = self.legend_rows(width);
-        let panels = Panels {
-            style: self.style,
-            title: &self.title,
-            labels: vec![String::new()],
-            usual: USUAL,
-            axes: (self.axis("x", 0)?, self.axis("y", 1)?),
-            axis_labels: (&self.labels.0, &self.labels.1),
-            header: if rows.is_empty() {
-                6.0
-            } else {
-                rows.len() as f64 * ROW + 6.0
-            },
-            bar: None,
-        };
-        let (mut drawing, planes) = panels.lay()?;
-        for plane in planes {
-            for (index, curve) in self.curves.iter().enumerate() {
-                curve.draw(&mut drawing, plane, self.style.theme().category(index));
-            }
-            self.draw_legend(&mut drawing, plane, &rows);
-        }
-        Ok(drawing)
-    }
-
-    /// Writes the picture as `.png` or `.svg`.
-    ///
-    /// # Errors
-    ///
-    /// What [`Curves::drawing`] and [`Drawing::save`] refuse.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.drawing()?.save(path)
+        Ok(())
     }
 
     fn curve(mut self, label: String, points: Vec<[f64; 2]>, look: Look) -> Self {
-        self.curves.push(Curve { label, points, look });
+        self.curves.push(Curve {
+            label,
+            panel: self.panels.len(),
+            points,
+            look,
+        });
         self
+    }
+
+    /// Whether there are curves, or nothing at all, before the first panel begins.
+    fn begins_without_a_panel(&self) -> bool {
+        self.panels.is_empty() || self.curves.iter().any(|curve| curve.panel == 0)
+    }
+
+    /// One name for each panel that is drawn.
+    fn names_of_panels(&self) -> Vec<String> {
+        let unnamed = self.begins_without_a_panel().then(String::new);
+        unnamed.into_iter().chain(self.panels.iter().cloned()).collect()
+    }
+
+    /// Which of the panels that are drawn a curve stands in.
+    fn place_of(&self, curve: &Curve) -> usize {
+        curve.panel - usize::from(!self.begins_without_a_panel())
     }
 
     fn axis(&self, name: &'static str, side: usize) -> Result<Axis> {
@@ -226,147 +252,30 @@ impl Curves {
             (None, Spacing::Log) => Err(Error::NothingPositive { axis: name }),
         }
     }
-
-    /// The curves that have a name, in rows that fit `width`: where each starts, and which it is.
-    fn legend_rows(&self, width: f64) -> Vec<Vec<(f64, usize)>> {
-        let mut rows: Vec<Vec<(f64, usize)>> = Vec::new();
-        let mut end = f64::INFINITY;
-        for (index, curve) in self
-            .curves
-            .iter()
-            .enumerate()
-            .filter(|(_, curve)| !curve.label.is_empty())
-        {
-            let room = SWATCH + font::width(&font::fit(&curve.label, LABEL, width - SWATCH), LABEL);
-            if end + room > width {
-                rows.push(Vec::new());
-                end = 0.0;
-            }
-            if let Some(row) = rows.last_mut() {
-                row.push((end, index));
-            }
-            end += room + BETWEEN;
-        }
-        rows
-    }
-
-    fn draw_legend(&self, drawing: &mut Drawing, plane: Plane, rows: &[Vec<(f64, usize)>]) {
-        let theme = self.style.theme();
-        let top = plane.area.top - rows.len() as f64 * ROW - 2.0;
-        for (row, entries) in rows.iter().enumerate() {
-            let y = top + row as f64 * ROW + ROW / 2.0;
-            for (start, index) in entries {
-                let (x, curve) = (plane.area.left + start, &self.curves[*index]);
-                let color = theme.category(*index);
-                drawing.path(vec![[x + 1.0, y], [x + SWATCH - 8.0, y]], 2.0, color, 1.0);
-                if curve.look == Look::Marked {
-                    let middle = [x + (SWATCH - 7.0) / 2.0, y];
-                    drawing.path(vec![middle, middle], 6.0, color, 1.0);
-                }
-                let label = font::fit(&curve.label, LABEL, plane.area.width - SWATCH);
-                drawing.text(
-                    [x + SWATCH, y + TICK * 0.37],
-                    &label,
-                    LABEL,
-                    theme.ink(),
-                    Anchor::Start,
-                );
-            }
-        }
-    }
 }
 
-impl Curve {
-    fn draw(&self, drawing: &mut Drawing, plane: Plane, color: Color) {
-        let mut stroke = |points: &[[f64; 2]], width: f64, opacity: f32| {
-            for part in line::inside(points.iter().map(|p| plane.place(*p)), plane.area) {
-                // A lone point would be lost among lines.
-                let lone = part.len() == 2 && part[0] == part[1];
-                drawing.path(part, if lone { width.max(5.0) } else { width }, color, opacity);
-            }
-        };
-        match self.look {
-            Look::Line => stroke(&self.points, 1.8, 1.0),
-            Look::Marked => {
-                stroke(&self.points, 1.8, 1.0);
-                for point in &self.points {
-                    stroke(&[*point], 6.0, 1.0);
-                }
-            }
-            Look::Smoothed(window) => {
-                stroke(&self.points, 1.0, 0.3);
-                stroke(&means(&self.points, window), 2.0, 1.0);
-            }
-        }
+/// The room of the legend: above the first row of panels and its labels.
+fn above(panels: &Panels<'_>, planes: &[Plane], height: f64) -> Area {
+    let label = if panels.labels.concat().is_empty() {
+        0.0
+    } else {
+        22.0
+    };
+    let first = planes
+        .first()
+        .map_or([0.0, 0.0], |plane| [plane.area.left, plane.area.top]);
+    let right = planes.iter().map(|plane| plane.area.right()).fold(0.0, f64::max);
+    Area {
+        left: first[0],
+        top: first[1] - label - height - 2.0,
+        width: right - first[0],
+        height,
     }
-}
-
-/// Means of `y` over each point and its predecessors, at most `window` in all; what is not finite is left out of them.
-fn means(points: &[[f64; 2]], window: usize) -> Vec<[f64; 2]> {
-    let (mut sum, mut count) = (0.0, 0u64);
-    let mut means = Vec::with_capacity(points.len());
-    for (index, [x, y]) in points.iter().enumerate() {
-        if index % window.max(1) == 0 {
-            // A running sum forgets its rounding errors once a window.
-            let recent = &points[(index + 1).saturating_sub(window)..index];
-            let finite = recent.iter().map(|p| p[1]).filter(|y| y.is_finite());
-            (sum, count) = finite.fold((0.0, 0), |(sum, count), y| (sum + y, count + 1));
-        } else if let Some(old) = index
-            .checked_sub(window)
-            .map(|i| points[i][1])
-            .filter(|y| y.is_finite())
-        {
-            (sum, count) = (sum - old, count - 1);
-        }
-        if y.is_finite() {
-            (sum, count) = (sum + y, count + 1);
-        }
-        means.push([*x, if count > 0 { sum / count as f64 } else { f64::NAN }]);
-    }
-    means
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn smoothing_is_the_mean_of_the_window() {
-        let points: Vec<[f64; 2]> = (0..57)
-            .map(|i| [f64::from(i), f64::from((i * 37) % 19)])
-            .collect();
-        for window in [1, 2, 7, 57, 100] {
-            for (index, mean) in means(&points, window).into_iter().enumerate() {
-                let recent = &points[(index + 1).saturating_sub(window)..=index];
-                let truth = recent.iter().map(|p| p[1]).sum::<f64>() / recent.len() as f64;
-                assert!((mean[1] - truth).abs() < 1e-12, "window {window}, point {index}");
-            }
-        }
-    }
-
-    #[test]
-    fn one_lost_loss_does_not_spoil_those_after_it() {
-        let points = [[0.0, 1.0], [1.0, f64::NAN], [2.0, 3.0], [3.0, 5.0], [4.0, 7.0]];
-        let smooth: Vec<f64> = means(&points, 2).into_iter().map(|p| p[1]).collect();
-        assert_eq!(smooth, [1.0, 1.0, 3.0, 4.0, 6.0]);
-    }
-
-    #[test]
-    fn legends_wrap_and_never_overlap() {
-        let mut curves = Curves::new("");
-        for i in 0..12 {
-            curves = curves.line(format!("a solver named {i}"), &[[0.0, 0.0]]);
-        }
-        let rows = curves.legend_rows(400.0);
-        assert!(rows.len() > 1);
-        assert_eq!(rows.iter().map(Vec::len).sum::<usize>(), 12);
-        for row in rows {
-            for pair in row.windows(2) {
-                let end = pair[0].0 + SWATCH + font::width(&curves.curves[pair[0].1].label, LABEL);
-                assert!(end < pair[1].0);
-            }
-        }
-    }
 
     #[test]
     fn a_logarithmic_axis_needs_something_positive() {
@@ -377,5 +286,18 @@ mod tests {
             curves.drawing(),
             Err(Error::NothingPositive { axis: "y" })
         ));
+    }
+
+    #[test]
+    fn curves_before_the_first_panel_have_one_of_their_own() {
+        let begun = Curves::new("").panel("a").line("x", &[[0.0, 1.0]]);
+        assert_eq!(begun.names_of_panels(), ["a"]);
+        assert_eq!(begun.place_of(&begun.curves[0]), 0);
+        let before = Curves::new("")
+            .line("x", &[[0.0, 1.0]])
+            .panel("a")
+            .line("x", &[[0.0, 1.0]]);
+        assert_eq!(before.names_of_panels(), ["", "a"]);
+        assert_eq!(before.place_of(&before.curves[1]), 1);
     }
 }

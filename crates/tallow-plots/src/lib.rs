@@ -3,6 +3,7 @@
 
 mod animation;
 mod axis;
+mod curve;
 mod curves;
 mod density;
 mod dots;
@@ -12,6 +13,7 @@ mod file;
 mod film;
 mod font;
 mod image_grid;
+mod legend;
 mod line;
 mod palette;
 mod panels;
