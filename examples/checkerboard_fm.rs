@@ -2,6 +2,9 @@
 //!
 //! cargo run --example checkerboard_fm
 
+#[path = "checkerboard_fm/report.rs"]
+mod report;
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +32,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Trains a velocity network by flow matching on a 4x4 checkerboard and draws 20,000 samples from it.
 ///
-/// Writes pictures, an animation, the loss and the trained weights to the output folder, and ends with one line of figures.
+/// Writes pictures, an animation, the loss, the trained weights and a page with all of it, report.html, to the output
+/// folder, and ends with one line of figures.
 #[derive(Debug, Parser)]
 #[command(name = "checkerboard_fm")]
 struct Options {
@@ -141,13 +145,19 @@ fn main() -> Outcome {
         &metadata.to_string(),
     )?;
 
+    let on_board = on_board as f64 / count as f64;
+    let metrics = [
+        ["on black squares", &format!("{on_board:.4}")],
+        ["energy distance", &format!("{energy:.5}")],
+        ["W2 over 2,048 points", &format!("{:.4}", w2.distance)],
+        ["network evaluations", &run.evaluations.to_string()],
+    ];
+    report::write(&options, &curve, &run, &points(&data)?, &metrics)?.save(out.file("report.html"))?;
+
     println!(
-        "on_board={:.4} energy_distance={energy:.5} w2={:.4} train_seconds={train_seconds:.1} \
+        "on_board={on_board:.4} energy_distance={energy:.5} w2={:.4} train_seconds={train_seconds:.1} \
          sample_seconds={sample_seconds:.1} nfe={} seed={}",
-        on_board as f64 / count as f64,
-        w2.distance,
-        run.evaluations,
-        options.seed
+        w2.distance, run.evaluations, options.seed
     );
     Ok(())
 }

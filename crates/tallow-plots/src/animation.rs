@@ -5,25 +5,16 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-use gif::{DisposalMethod, Encoder, Frame, Repeat};
+use gif::{DisposalMethod, Frame};
 
 use crate::drawing::Drawing;
+use crate::gif_file::{self, GifWriter, Looping, centiseconds, side};
 use crate::palette::Palette;
 use crate::panels::Panels;
 use crate::points::{counted, equal_axes, missing, owned};
 use crate::scatter::cloud;
 use crate::style::Style;
-use crate::{Error, Result, file};
-
-/// Whether an animation starts again when it ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Looping {
-    /// Again and again.
-    #[default]
-    Forever,
-    /// It stops at its last frame.
-    Once,
-}
+use crate::{Error, Result};
 
 /// Shows a cloud frame by frame on fixed axes, each frame with its own title.
 ///
@@ -136,11 +127,6 @@ impl Animation {
             centiseconds("the delay", self.delay)?,
             centiseconds("the hold", self.hold)?,
         ];
-        let refused = |e: gif::EncodingError| Error::Encode {
-            format: "GIF",
-            reason: e.to_string(),
-        };
-
         let theme = self.style.theme();
         let palette = Palette::new(
             theme.background(),
@@ -150,22 +136,17 @@ impl Animation {
         let panels = self.panels()?;
         let first = self.drawing(&panels, 0)?;
         let (width, height) = (side(first.width())?, side(first.height())?);
-        let mut bytes = Vec::new();
-        let mut encoder = Encoder::new(&mut bytes, width, height, &palette.bytes()).map_err(refused)?;
-        if self.looping == Looping::Forever {
-            encoder.set_repeat(Repeat::Infinite).map_err(refused)?;
-        }
+        let mut writer = GifWriter::new((width, height), &palette.bytes(), self.looping)?;
         let mut shown: Vec<u8> = Vec::new();
         for index in 0..self.frames.len() {
             let indices = palette.indices(&self.drawing(&panels, index)?.to_rgb());
             let last = index + 1 == self.frames.len();
             let mut frame = changed(&shown, &indices, width);
             frame.delay = delays[usize::from(last)];
-            encoder.write_frame(&frame).map_err(refused)?;
+            writer.write(&frame)?;
             shown = indices;
         }
-        drop(encoder);
-        Ok(bytes)
+        writer.finish()
     }
 
     /// Writes the animation as `.gif`.
@@ -174,14 +155,7 @@ impl Animation {
     ///
     /// When the path ends otherwise, the folder cannot be written, or [`Animation::to_gif`] refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        if file::ending(path) != "gif" {
-            return Err(Error::Extension {
-                path: path.to_owned(),
-                allowed: ".gif",
-            });
-        }
-        file::replace(path, &self.to_gif()?)
+        gif_file::save(path.as_ref(), || self.to_gif())
     }
 
     fn panels(&self) -> Result<Panels<'_>> {
@@ -227,24 +201,6 @@ impl Animation {
         }
         Ok(drawing)
     }
-}
-
-pub(crate) fn centiseconds(name: &'static str, duration: Duration) -> Result<u16> {
-    match duration.as_millis() {
-        millis @ 10..=60_000 => Ok((millis / 10) as u16),
-        _ => Err(Error::Parameter {
-            name,
-            value: duration.as_secs_f64(),
-            allowed: "from 0.01 to 60 seconds",
-        }),
-    }
-}
-
-pub(crate) fn side(pixels: u32) -> Result<u16> {
-    u16::try_from(pixels).map_err(|e| Error::Encode {
-        format: "GIF",
-        reason: e.to_string(),
-    })
 }
 
 /// The smallest rectangle of `now` that differs from `before`; all of it when nothing was shown yet.

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use gif::{Encoder, Frame, Repeat};
+use gif::Frame;
 
-use crate::animation::{centiseconds, side};
-use crate::{Drawing, Error, Result, file};
+use crate::gif_file::{self, GifWriter, Looping, centiseconds, side};
+use crate::{Drawing, Error, Result};
 
 /// How hard the encoder looks for the best 256 colours of a frame: 1 is the slowest, 30 the fastest.
 const SPEED: i32 = 10;
@@ -80,34 +80,27 @@ impl Film {
                 missing: "frame",
             });
         };
-        let refused = |reason| Error::Encode {
-            format: "GIF",
-            reason,
-        };
         let delays = [
             centiseconds("the delay", self.delay)?,
             centiseconds("the hold", self.hold)?,
         ];
-        let (width, height) = (side(first.to_rgb().width())?, side(first.to_rgb().height())?);
-        let mut bytes = Vec::new();
-        let mut encoder = Encoder::new(&mut bytes, width, height, &[]).map_err(|e| refused(e.to_string()))?;
-        encoder
-            .set_repeat(Repeat::Infinite)
-            .map_err(|e| refused(e.to_string()))?;
+        let size @ (width, height) = (side(first.width())?, side(first.height())?);
+        let mut writer = GifWriter::new(size, &[], Looping::Forever)?;
         for (index, drawing) in self.frames.iter().enumerate() {
-            let rgb = drawing.to_rgb();
-            if rgb.dimensions() != (u32::from(width), u32::from(height)) {
-                let (w, h) = rgb.dimensions();
-                return Err(refused(format!(
-                    "frame {index} has {w} × {h} pixels and the first one {width} × {height}; give all one size"
-                )));
+            let (w, h) = (drawing.width(), drawing.height());
+            if (w, h) != (first.width(), first.height()) {
+                return Err(Error::Encode {
+                    format: "GIF",
+                    reason: format!(
+                        "frame {index} has {w} × {h} pixels and the first one {width} × {height}; give all one size"
+                    ),
+                });
             }
-            let mut frame = Frame::from_rgb_speed(width, height, rgb.as_raw(), SPEED);
+            let mut frame = Frame::from_rgb_speed(width, height, drawing.to_rgb().as_raw(), SPEED);
             frame.delay = delays[usize::from(index + 1 == self.frames.len())];
-            encoder.write_frame(&frame).map_err(|e| refused(e.to_string()))?;
+            writer.write(&frame)?;
         }
-        drop(encoder);
-        Ok(bytes)
+        writer.finish()
     }
 
     /// Writes the film as `.gif`.
@@ -116,14 +109,7 @@ impl Film {
     ///
     /// When the path ends otherwise, the folder cannot be written, or [`Film::to_gif`] refuses.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        if file::ending(path) != "gif" {
-            return Err(Error::Extension {
-                path: path.to_owned(),
-                allowed: ".gif",
-            });
-        }
-        file::replace(path, &self.to_gif()?)
+        gif_file::save(path.as_ref(), || self.to_gif())
     }
 }
 
