@@ -16,54 +16,8 @@ use tallow_datasets::{Error, fuzzing};
 const EXECUTIONS: usize = 200_000;
 const MIB: usize = 1 << 20;
 
-/// Counts what is asked of the allocator, so that a test can say how much was.
-mod memory {
-    #![allow(unsafe_code, reason = "an allocator cannot be written without")]
-
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::cell::Cell;
-
-    thread_local! {
-        static HELD: Cell<isize> = const { Cell::new(0) };
-        static PEAK: Cell<isize> = const { Cell::new(0) };
-    }
-
-    pub(super) struct Counted;
-
-    fn add(bytes: isize) {
-        // A thread that ends allocates after its counters are gone; nobody asks for those.
-        let _ = HELD.try_with(|held| {
-            held.set(held.get() + bytes);
-            let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
-        });
-    }
-
-    // SAFETY: every call is handed to the system's allocator as it is; counting touches no memory of it.
-    unsafe impl GlobalAlloc for Counted {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            add(layout.size() as isize);
-            // SAFETY: the caller's promises are those that `System` asks for.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-            add(-(layout.size() as isize));
-            // SAFETY: the pointer came from `System`, with this layout.
-            unsafe { System.dealloc(pointer, layout) }
-        }
-    }
-
-    /// The most bytes of this thread that were held at once while `work` ran, beyond those held before.
-    pub(super) fn peak(work: impl FnOnce()) -> usize {
-        let before = HELD.get();
-        PEAK.set(before);
-        work();
-        (PEAK.get() - before).max(0) as usize
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: memory::Counted = memory::Counted;
+static ALLOCATOR: tallow_allocations::Counted = tallow_allocations::Counted;
 
 /// What breaks readers of numbers, and what the formats are made of.
 const WORDS: [&[u8]; 16] = [
@@ -129,7 +83,7 @@ fn drive(
         let mut bytes = seeds[execution % seeds.len()].clone();
         mutate(&mut bytes, &mut rng);
         let mut outcome = None;
-        let peak = memory::peak(|| outcome = Some(body(&bytes)));
+        let peak = tallow_allocations::peak(|| outcome = Some(body(&bytes)));
         let declared = declared(bytes.len()).min(fuzzing::LIMITS.max_bytes as usize);
         assert!(
             peak <= 2 * declared + MIB,
@@ -268,10 +222,4 @@ fn no_bytes_disturb_the_reader_of_pictures_behind_their_checksums() {
         &census,
         &[("Picture", 10_000), ("AboveLimit", 1000), ("Read", 10_000)],
     );
-}
-
-#[test]
-fn a_claim_of_much_memory_is_seen_by_the_counter() {
-    let peak = memory::peak(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 30))));
-    assert!(peak >= 1 << 30);
 }

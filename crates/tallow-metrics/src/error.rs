@@ -1,4 +1,6 @@
-//! What can be wrong with two clouds of points.
+//! What can be wrong with clouds of points, and with the files that their features come from.
+
+use std::path::{Path, PathBuf};
 
 use crate::points::LARGEST;
 
@@ -69,6 +71,36 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A file that cannot be opened, read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file that is larger than what it could hold.
+    #[error("{} has {bytes} bytes, allowed are {most}: is it the file that was meant?", path.display())]
+    FileSize {
+        /// Which file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The most that is read.
+        most: u64,
+    },
+    /// A file that holds no statistics.
+    #[error(
+        "{} holds no statistics of features: {problem}; pytorch-fid and clean-fid save them as numpy.savez(path, mu=mean, \
+         sigma=covariance)",
+        path.display()
+    )]
+    Statistics {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// Too few points for an unbiased estimate.
     #[error(
         "an unbiased estimate needs at least 2 points on each side, got {count}: draw more, or use Statistic::V where there is one"
@@ -113,6 +145,15 @@ pub enum Error {
     /// A failure of the tensor library.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 impl From<Error> for candle_core::Error {

@@ -4,13 +4,19 @@
 mod chamfer;
 mod energy;
 mod error;
+mod file;
 mod frechet;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inception_score;
 mod kernel_distance;
 mod max_sliced;
 mod mmd;
 mod moments;
 mod neighbours;
+mod npy;
+mod npz;
 mod pairwise;
 mod path_energy;
 mod path_shape;

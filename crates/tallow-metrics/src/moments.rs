@@ -11,10 +11,13 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Tensor};
 use faer::{Mat, MatRef};
 
-use crate::{Error, Points, Result};
+use crate::file::whole_file;
+use crate::{Error, Points, Result, npz};
+
+/// The most bytes that statistics may take, as a file and as numbers: 11,585 features.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// Mean and covariance of points, gathered batch by batch.
 ///
@@ -63,55 +66,55 @@ impl Moments {
     ///
     /// # Errors
     ///
-    /// When the covariance is not d × d, not symmetric (beyond 1e-8 of its largest entry), or a number is not finite.
+    /// When the covariance is not d × d, not symmetric (beyond 1e-8 of its largest entry), has a negative variance, or a
+    /// number is not finite.
     pub fn known(mean: Vec<f64>, covariance: Vec<f64>) -> Result<Self> {
-        let dimension = mean.len();
-        let refuse = |problem: String| Err(Error::Moments { problem });
-        if dimension == 0 || covariance.len() != dimension * dimension {
-            return refuse(format!(
-                "a mean of {dimension} and a covariance of {} numbers do not fit",
-                covariance.len()
-            ));
-        }
-        if let Some(value) = mean.iter().chain(&covariance).find(|value| !value.is_finite()) {
-            return refuse(format!("they hold {value}"));
-        }
-        let largest = covariance.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
-        for i in 0..dimension {
-            for j in 0..i {
-                let (lower, upper) = (covariance[i * dimension + j], covariance[j * dimension + i]);
-                if (lower - upper).abs() > 1e-8 * largest {
-                    return refuse(format!(
-                        "the covariance has {lower} at ({i}, {j}) and {upper} across the diagonal"
-                    ));
-                }
-            }
+        Self::checked(mean, covariance, None, 1e-8)
+    }
+
+    /// The same with the number of points, if it is known, and the asymmetry that is allowed.
+    pub(crate) fn checked(
+        mean: Vec<f64>,
+        mut covariance: Vec<f64>,
+        count: Option<usize>,
+        tolerance: f64,
+    ) -> Result<Self> {
+        check(&mean, &covariance, tolerance).map_err(|problem| Error::Moments { problem })?;
+        if let Some(count) = count {
+            let scale = count as f64 - 1.0;
+            covariance.iter_mut().for_each(|value| *value *= scale);
         }
         Ok(Self {
-            count: None,
+            count,
             mean,
             scatter: covariance,
         })
     }
 
-    /// Reads `mu` and `sigma` of an `npz` file, as pytorch-fid and clean-fid save them.
+    /// Reads `mu` and `sigma` of an `npz` file, as pytorch-fid and clean-fid save them, or [`write_npz`](Self::write_npz).
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, lacks one of the two, or holds moments that [`known`](Self::known) refuses.
+    /// When the file cannot be read or claims more than 1 GiB, lacks one of the two, or holds moments that
+    /// [`known`](Self::known) refuses.
     pub fn read_npz(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let refuse = |problem: String| Error::Moments {
-            problem: format!("{}: {problem}", path.display()),
-        };
-        let arrays = Tensor::read_npz(path).map_err(|error| refuse(error.to_string()))?;
-        let array = |name: &str| -> Result<Vec<f64>> {
-            let found = arrays.iter().find(|(known, _)| known == name);
-            let (_, tensor) =
-                found.ok_or_else(|| refuse(format!("there is no array `{name}`: it needs mu and sigma")))?;
-            Ok(tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
-        };
-        Self::known(array("mu")?, array("sigma")?)
+        let bytes = whole_file(path, MOST_BYTES)?;
+        npz::read(&bytes, MOST_BYTES).map_err(|problem| Error::Statistics {
+            path: path.to_owned(),
+            problem,
+        })
+    }
+
+    /// Writes an `npz` file that pytorch-fid, clean-fid and NumPy read: `mu`, `sigma` and, where it is known, `count`.
+    ///
+    /// # Errors
+    ///
+    /// When there are fewer than two points, or the file cannot be written.
+    pub fn write_npz(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let bytes = npz::write(self)?;
+        std::fs::write(path, bytes).map_err(|source| Error::file(path, source))
     }
 
     /// Adds points.
@@ -206,6 +209,36 @@ impl Moments {
             covariance[i * dimension + j]
         }))
     }
+}
+
+/// Refuses what are no moments, in words.
+fn check(mean: &[f64], covariance: &[f64], tolerance: f64) -> std::result::Result<(), String> {
+    let dimension = mean.len();
+    if dimension == 0 || covariance.len() != dimension * dimension {
+        return Err(format!(
+            "a mean of {dimension} and a covariance of {} numbers do not fit",
+            covariance.len()
+        ));
+    }
+    if let Some(value) = mean.iter().chain(covariance).find(|value| !value.is_finite()) {
+        return Err(format!("they hold {value}"));
+    }
+    let largest = covariance.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+    for i in 0..dimension {
+        for j in 0..i {
+            let (lower, upper) = (covariance[i * dimension + j], covariance[j * dimension + i]);
+            if (lower - upper).abs() > tolerance * largest {
+                return Err(format!(
+                    "the covariance has {lower} at ({i}, {j}) and {upper} across the diagonal"
+                ));
+            }
+        }
+        let variance = covariance[i * dimension + i];
+        if variance < 0.0 {
+            return Err(format!("the variance of feature {i} is {variance}"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

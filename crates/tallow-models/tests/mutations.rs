@@ -10,56 +10,10 @@ use tallow_models::{AutoencoderKl, AutoencoderKlConfig, Dit, DitConfig, UNet, UN
 
 const EXECUTIONS: usize = 200_000;
 /// Tables have 100,000 entries at most, plans of the target sixteen thousand numbers.
-const MAX_BYTES: isize = 32 << 20;
-
-/// Counts what is asked of the allocator, so that a test can say how much was.
-mod memory {
-    #![allow(unsafe_code, reason = "an allocator cannot be written without")]
-
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::cell::Cell;
-
-    thread_local! {
-        static HELD: Cell<isize> = const { Cell::new(0) };
-        static PEAK: Cell<isize> = const { Cell::new(0) };
-    }
-
-    pub(super) struct Counted;
-
-    fn add(bytes: isize) {
-        // A thread that ends allocates after its counters are gone; nobody asks for those.
-        let _ = HELD.try_with(|held| {
-            held.set(held.get() + bytes);
-            let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
-        });
-    }
-
-    // SAFETY: every call is handed to the system's allocator as it is; counting touches no memory of it.
-    unsafe impl GlobalAlloc for Counted {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            add(layout.size() as isize);
-            // SAFETY: the caller's promises are those that `System` asks for.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-            add(-(layout.size() as isize));
-            // SAFETY: the pointer came from `System`, with this layout.
-            unsafe { System.dealloc(pointer, layout) }
-        }
-    }
-
-    /// The most bytes of this thread that were held at once while `work` ran, beyond those held before.
-    pub(super) fn peak(work: impl FnOnce()) -> isize {
-        let before = HELD.get();
-        PEAK.set(before);
-        work();
-        PEAK.get() - before
-    }
-}
+const MAX_BYTES: usize = 32 << 20;
 
 #[global_allocator]
-static ALLOCATOR: memory::Counted = memory::Counted;
+static ALLOCATOR: tallow_allocations::Counted = tallow_allocations::Counted;
 
 /// Steele, Lea & Flood 2014 (SplitMix64).
 struct Numbers(u64);
@@ -178,7 +132,7 @@ fn no_bytes_disturb_the_readers_of_configurations() {
         let mut bytes = seeds[execution % seeds.len()].clone();
         mutate(&mut bytes, &mut numbers);
         let mut outcome = Ok(());
-        let peak = memory::peak(|| outcome = fuzzing::configuration(&bytes));
+        let peak = tallow_allocations::peak(|| outcome = fuzzing::configuration(&bytes));
         assert!(
             peak <= MAX_BYTES,
             "{peak} bytes for {}",
@@ -199,10 +153,4 @@ fn no_bytes_disturb_the_readers_of_configurations() {
             .all(|reason| census[reason] > 500),
         "{census:?}"
     );
-}
-
-#[test]
-fn a_claim_of_much_memory_is_seen_by_the_counter() {
-    let peak = memory::peak(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 30))));
-    assert!(peak >= 1 << 30);
 }

@@ -12,54 +12,8 @@ use tallow_train::{Checkpoint, Configuration, Part, Unreadable, fuzzing};
 
 const EXECUTIONS: usize = 200_000;
 
-/// Counts what is asked of the allocator, so that a test can say how much was.
-mod memory {
-    #![allow(unsafe_code, reason = "an allocator cannot be written without")]
-
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::cell::Cell;
-
-    thread_local! {
-        static HELD: Cell<isize> = const { Cell::new(0) };
-        static PEAK: Cell<isize> = const { Cell::new(0) };
-    }
-
-    pub(super) struct Counted;
-
-    fn add(bytes: isize) {
-        // A thread that ends allocates after its counters are gone; nobody asks for those.
-        let _ = HELD.try_with(|held| {
-            held.set(held.get() + bytes);
-            let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
-        });
-    }
-
-    // SAFETY: every call is handed to the system's allocator as it is; counting touches no memory of it.
-    unsafe impl GlobalAlloc for Counted {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            add(layout.size() as isize);
-            // SAFETY: the caller's promises are those that `System` asks for.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-            add(-(layout.size() as isize));
-            // SAFETY: the pointer came from `System`, with this layout.
-            unsafe { System.dealloc(pointer, layout) }
-        }
-    }
-
-    /// The most bytes of this thread that were held at once while `work` ran, beyond those held before.
-    pub(super) fn peak(work: impl FnOnce()) -> isize {
-        let before = HELD.get();
-        PEAK.set(before);
-        work();
-        PEAK.get() - before
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: memory::Counted = memory::Counted;
+static ALLOCATOR: tallow_allocations::Counted = tallow_allocations::Counted;
 
 fn seeds() -> Vec<Vec<u8>> {
     let values = Tensor::arange(0f32, 4.0, &Device::Cpu).unwrap();
@@ -153,9 +107,9 @@ fn drive(
     for execution in 0..EXECUTIONS {
         let mut bytes = seeds[execution % seeds.len()].clone();
         mutate(&mut bytes, kept, &mut rng);
-        let allowed = 8 * bytes.len() as isize + (1 << 16);
+        let allowed = 8 * bytes.len() + (1 << 16);
         let mut outcome = String::new();
-        let peak = memory::peak(|| {
+        let peak = tallow_allocations::peak(|| {
             outcome = body(&bytes).map_or_else(|error| format!("{error:?}"), |()| "Read".to_owned());
         });
         assert!(peak <= allowed, "{peak} bytes for {} of input", bytes.len());
@@ -198,10 +152,4 @@ fn no_bytes_disturb_the_reader_of_configurations() {
     let seeds = seeds.map(|text| text.as_bytes().to_vec());
     let census = drive(&seeds, 0, fuzzing::configuration, 3);
     assert!(census["Read"] > 1000);
-}
-
-#[test]
-fn a_claim_of_much_memory_is_seen_by_the_counter() {
-    let peak = memory::peak(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 30))));
-    assert!(peak >= 1 << 30);
 }
