@@ -101,6 +101,31 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// An extractor's weights that are missing or of something else.
+    #[error("{}: {problem}; {way_out}", path.display())]
+    Weights {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// Where to get the right file.
+        way_out: &'static str,
+    },
+    /// A tensor that holds no images.
+    #[error(
+        "these are no images: {problem}; pass (N, 3, H, W) or (N, 1, H, W) with finite values in the range that is named, \
+         clamped if a model oversteps it"
+    )]
+    Images {
+        /// What is wrong.
+        problem: String,
+    },
+    /// Features that were not made alike.
+    #[error("these features cannot be judged together: {problem}; extract both sides by one extractor")]
+    Protocol {
+        /// What differs.
+        problem: String,
+    },
     /// Too few points for an unbiased estimate.
     #[error(
         "an unbiased estimate needs at least 2 points on each side, got {count}: draw more, or use Statistic::V where there is one"

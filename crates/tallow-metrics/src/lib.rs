@@ -9,6 +9,9 @@ mod frechet;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod image_features;
+mod image_range;
+mod inception;
 mod inception_score;
 mod kernel_distance;
 mod max_sliced;
@@ -21,16 +24,22 @@ mod pairwise;
 mod path_energy;
 mod path_shape;
 mod points;
+mod protocol;
+mod resample;
 mod sinkhorn_divergence;
 mod sliced_wasserstein;
 mod statistic;
 mod two_sample;
 mod wasserstein;
+mod weights;
 
 pub use chamfer::{chamfer_mean, chamfer_sum};
 pub use energy::energy_distance;
 pub use error::{Error, Result};
 pub use frechet::{Frechet, frechet_distance, frechet_distance_of};
+pub use image_features::{ImageFeatures, ImageMoments};
+pub use image_range::ImageRange;
+pub use inception::{InceptionTap, InceptionV3};
 pub use inception_score::{InceptionScore, inception_score};
 pub use kernel_distance::{KernelDistance, kernel_distance, kernel_distance_of_subsets};
 pub use max_sliced::{MaxSlicedWasserstein, max_sliced_wasserstein2};
@@ -40,6 +49,7 @@ pub use neighbours::{NeighbourAccuracy, PrecisionRecall, nearest_neighbour_accur
 pub use path_energy::{PathEnergy, path_energy};
 pub use path_shape::{PathShape, path_shape};
 pub use points::Points;
+pub use protocol::{Extractor, Judged, Protocol, Side};
 pub use sinkhorn_divergence::{SinkhornDivergence, sinkhorn_divergence};
 pub use sliced_wasserstein::{Projections, SlicedWasserstein, sliced_wasserstein2};
 pub use statistic::Statistic;

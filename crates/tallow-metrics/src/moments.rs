@@ -17,7 +17,7 @@ use crate::file::whole_file;
 use crate::{Error, Points, Result, npz};
 
 /// The most bytes that statistics may take, as a file and as numbers: 11,585 features.
-const MOST_BYTES: u64 = 1 << 30;
+pub(crate) const MOST_BYTES: u64 = 1 << 30;
 
 /// Mean and covariance of points, gathered batch by batch.
 ///
