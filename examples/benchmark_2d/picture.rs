@@ -4,6 +4,9 @@ use tallow::plots::{Curves, Style};
 
 use crate::table::{Measured, Row};
 
+/// The range of W2 that is shown: runs of too few steps for their method lie above.
+const SHOWN: std::ops::Range<f64> = 0.06..4.0;
+
 /// The picture.
 pub(crate) fn picture(rows: &[Row], floors: &[(&str, Measured)], budgets: &[usize]) -> Curves {
     let mut solvers: Vec<&str> = Vec::new();
@@ -16,7 +19,8 @@ pub(crate) fn picture(rows: &[Row], floors: &[(&str, Measured)], budgets: &[usiz
         Curves::new("W2 between samples and data, over network evaluations: five methods, one network")
             .x_log("network evaluations")
             .y_log("W2")
-            .style(Style::light().columns(solvers.len()).panel_size(196, 150));
+            .y_bounds(SHOWN)
+            .style(Style::light().columns(solvers.len()).panel_size(200, 150));
     let (first, last) = (
         budgets.first().copied().unwrap_or(1),
         budgets.last().copied().unwrap_or(1),

@@ -1,11 +1,14 @@
 //! What the examples share: where they compute, where they write, what they print.
 #![forbid(unsafe_code)]
 
+pub mod blurred;
 pub mod choice;
 pub mod classifier;
 pub mod classifier_training;
+pub mod demo;
 pub mod device;
 pub mod image_model;
+pub mod journey;
 pub mod nearest;
 pub mod output;
 pub mod points;

@@ -16,6 +16,7 @@ pub struct Trajectories {
     title: String,
     panels: Vec<(String, Vec<Vec<[f64; 2]>>)>,
     times: Option<Vec<f64>>,
+    clock: String,
     bounds: Option<(Range<f64>, Range<f64>)>,
     style: Style,
 }
@@ -28,6 +29,7 @@ impl Trajectories {
             title: title.into(),
             panels: Vec::new(),
             times: None,
+            clock: "time".to_owned(),
             bounds: None,
             style: Style::default(),
         }
@@ -72,6 +74,13 @@ impl Trajectories {
         self
     }
 
+    /// Names what the colour stands for, such as "steps"; by default "time".
+    #[must_use]
+    pub fn clock(mut self, label: impl Into<String>) -> Self {
+        self.clock = label.into();
+        self
+    }
+
     /// Shows at least these ranges; by default the axes hold every point.
     #[must_use]
     pub fn bounds(mut self, x: Range<f64>, y: Range<f64>) -> Self {
@@ -101,7 +110,7 @@ impl Trajectories {
         self.check_times()?;
         let usual = (300, 300);
         let points = self.panels.iter().flat_map(|(_, paths)| paths.iter().flatten());
-        let clock = self.clock();
+        let clock = self.axis_of_times();
         let lost = |paths: &[Vec<[f64; 2]>]| paths.iter().map(|path| missing(path)).sum();
         let panels = Panels {
             style: self.style,
@@ -117,7 +126,7 @@ impl Trajectories {
             header: 0.0,
             bar: Some(Bar {
                 axis: clock,
-                label: "time",
+                label: &self.clock,
             }),
         };
         let (mut drawing, planes) = panels.lay()?;
@@ -154,7 +163,7 @@ impl Trajectories {
     }
 
     /// From the earliest to the latest time.
-    fn clock(&self) -> Axis {
+    fn axis_of_times(&self) -> Axis {
         let unit = Axis {
             from: 0.0,
             to: 1.0,
