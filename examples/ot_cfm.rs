@@ -240,7 +240,7 @@ fn follow(network: &Mlp, schedule: &Arc<dyn Schedule>, ends: &Ends) -> Result<Ru
         .collect::<Result<Vec<_>, _>>()?;
     let end = states.last().unwrap_or(&ends.start);
     Ok(Run {
-        path_energy: path_energy(&clouds, &times)?.normalised(ends.w2_squared),
+        path_energy: path_energy(&clouds, &times)?.normalised(ends.w2_squared)?,
         w2_squared: squared(end, &ends.target)?,
         paths: states
             .iter()

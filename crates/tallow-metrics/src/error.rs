@@ -126,9 +126,9 @@ pub enum Error {
         /// What differs.
         problem: String,
     },
-    /// Too few points for an unbiased estimate.
+    /// Too few points for what is asked of them.
     #[error(
-        "an unbiased estimate needs at least 2 points on each side, got {count}: draw more, or use Statistic::V where there is one"
+        "this needs at least 2 points on each side, got {count}: draw more, or use Statistic::V where there is one"
     )]
     TooFew {
         /// Points of the smaller cloud.

@@ -4,8 +4,9 @@
 //! d² = |μ_x − μ_y|² + tr C_x + tr C_y − 2 tr (C_x^{1/2} C_y C_x^{1/2})^{1/2}
 //! ```
 //!
-//! The square root is taken of a symmetric matrix, by eigenvalues; the product C_x C_y that is often rooted instead is not
-//! symmetric and answers in complex numbers where points are few.
+//! The last trace is Σ √λ over the eigenvalues λ of Bᵀ C_y B for any B with B Bᵀ = C_x: the factor of Cholesky, or the root
+//! where C_x has no inverse. That matrix is symmetric; the product C_x C_y that is often rooted instead is not, and answers in
+//! complex numbers where points are few.
 //!
 //! It is "FID" only on the pool features of Inception-v3; call it by its features else. It falls with the number of points
 //! by an amount that depends on the model (Chong & Forsyth 2020, arXiv:1911.07023): report n, and compare equal n.
@@ -27,8 +28,8 @@ pub struct Frechet {
     pub dimension: usize,
     /// Points on each side, where known.
     pub counts: [Option<usize>; 2],
-    /// Whether a side has no more points than features: its covariance then has no inverse, and the distance is of little
-    /// use.
+    /// Whether a covariance has no inverse, because a side has no more points than features or because features depend on
+    /// one another: the distance is of little use then.
     pub rank_deficient: bool,
 }
 
@@ -43,7 +44,10 @@ impl fmt::Display for Frechet {
             self.distance_squared, self.dimension
         )?;
         if self.rank_deficient {
-            write!(f, "; too few points for so many features")?;
+            write!(
+                f,
+                "; a singular covariance: too few points or features that depend on one another"
+            )?;
         }
         write!(f, ")")
     }
@@ -63,14 +67,15 @@ pub fn frechet_distance(x: &Moments, y: &Moments) -> Result<Frechet> {
         });
     }
     let (cov_x, cov_y) = (x.covariance_matrix()?, y.covariance_matrix()?);
-    let root = root(&cov_x)?;
-    let inner = &root * &cov_y * &root;
-    let shared: f64 = eigenvalues(&inner)?
-        .iter()
-        .map(|value| value.max(0.0).sqrt())
-        .sum();
-    // C_y enters through the product alone, where a negative eigenvalue could hide.
-    non_negative(&eigenvalues(&cov_y)?)?;
+    let (factor_x, factor_y) = (factor(&cov_x), factor(&cov_y));
+    let shared = match (&factor_x, &factor_y) {
+        (Some(factor), _) => shared(&cov_y, factor)?,
+        (_, Some(factor)) => shared(&cov_x, factor)?,
+        (None, None) => {
+            non_negative(&eigenvalues(&cov_y)?)?;
+            shared(&cov_y, &root(&cov_x)?)?
+        }
+    };
     let means = x.mean().iter().zip(y.mean());
     let apart: f64 = means.map(|(a, b)| (a - b).powi(2)).sum();
     let trace = |of: &Mat<f64>| (0..dimension).map(|i| of[(i, i)]).sum::<f64>();
@@ -78,7 +83,7 @@ pub fn frechet_distance(x: &Moments, y: &Moments) -> Result<Frechet> {
         distance_squared: apart + trace(&cov_x) + trace(&cov_y) - 2.0 * shared,
         dimension,
         counts: [x.count(), y.count()],
-        rank_deficient: x.rank_deficient() || y.rank_deficient(),
+        rank_deficient: x.rank_deficient() || y.rank_deficient() || factor_x.is_none() || factor_y.is_none(),
     })
 }
 
@@ -89,6 +94,24 @@ pub fn frechet_distance(x: &Moments, y: &Moments) -> Result<Frechet> {
 /// Those of [`frechet_distance`].
 pub fn frechet_distance_of(x: &Points<'_>, y: &Points<'_>) -> Result<Frechet> {
     frechet_distance(&Moments::of(x)?, &Moments::of(y)?)
+}
+
+/// L with L Lᵀ = C; `None` where C has no inverse, to rounding, or is no covariance.
+fn factor(covariance: &Mat<f64>) -> Option<Mat<f64>> {
+    let factor = covariance.llt(Side::Lower).ok()?.L().to_owned();
+    let squares = (0..factor.nrows()).map(|i| factor[(i, i)].powi(2));
+    let (least, largest) = squares.fold((f64::INFINITY, 0.0), |(a, b): (f64, f64), x| (a.min(x), b.max(x)));
+    (least > factor.nrows() as f64 * f64::EPSILON * largest).then_some(factor)
+}
+
+/// Σ √λ over the eigenvalues of Bᵀ C B.
+fn shared(covariance: &Mat<f64>, factor: &Mat<f64>) -> Result<f64> {
+    let values = eigenvalues(&(factor.transpose() * (covariance * factor)))?;
+    // Where B has an inverse, C has as many negative eigenvalues as this (Sylvester); C's own make the better words.
+    if non_negative(&values).is_err() {
+        non_negative(&eigenvalues(covariance)?)?;
+    }
+    Ok(values.iter().map(|value| value.max(0.0).sqrt()).sum())
 }
 
 /// C^{1/2}, symmetric.
@@ -158,6 +181,28 @@ mod tests {
             (found.distance_squared - exact).abs() < 1e-12,
             "{found} for {exact}"
         );
+    }
+
+    #[test]
+    fn features_that_depend_on_one_another_are_told_and_still_have_the_closed_form() {
+        // Both along (1, 1): variances 2 and 8 there, 0 across it. One singular side alone is found, too.
+        let (x, y) = (gaussian(&[0.0; 2], &[1.0; 4]), gaussian(&[0.0; 2], &[4.0; 4]));
+        let found = frechet_distance(&x, &y).unwrap();
+        assert!((found.distance_squared - 2.0).abs() < 1e-7, "{found}");
+        let whole = gaussian(&[0.0; 2], &[1.0, 0.0, 0.0, 1.0]);
+        for (a, b) in [(&x, &whole), (&whole, &x)] {
+            let found = frechet_distance(a, b).unwrap();
+            assert!(
+                found.rank_deficient && found.to_string().contains("singular"),
+                "{found}"
+            );
+            // tr √C_x = √2.
+            assert!(
+                (found.distance_squared - (4.0 - 2.0 * 2.0_f64.sqrt())).abs() < 1e-7,
+                "{found}"
+            );
+        }
+        assert!(!frechet_distance(&whole, &whole).unwrap().rank_deficient);
     }
 
     #[test]

@@ -28,11 +28,14 @@ pub struct InceptionScore {
 ///
 /// # Errors
 ///
-/// When there are no splits or more than samples, a probability is negative, or a row does not sum to 1 within 1e-3.
+/// When there are fewer than two samples, no splits or splits of fewer than two samples, a probability is negative, or a row does not sum to 1 within 1e-3.
 pub fn inception_score(probabilities: &Points<'_>, splits: usize) -> Result<InceptionScore> {
     let (owner, count) = ("inception_score", probabilities.count());
-    if splits == 0 || splits > count {
-        let allowed = "between 1 and the number of samples";
+    if count < 2 {
+        return Err(Error::TooFew { count });
+    }
+    if splits == 0 || splits > count / 2 {
+        let allowed = "between 1 and half the number of samples";
         return Err(Error::Parameter {
             owner,
             name: "splits",
@@ -102,7 +105,7 @@ mod tests {
         assert!((found.score - 3.0).abs() < 1e-12);
         let unsure = [1.0 / 3.0; 9];
         assert!(
-            (inception_score(&Points::new(&unsure, 3).unwrap(), 3)
+            (inception_score(&Points::new(&unsure, 3).unwrap(), 1)
                 .unwrap()
                 .score
                 - 1.0)
@@ -110,13 +113,13 @@ mod tests {
                 < 1e-12
         );
         let alike = [1.0, 0.0, 1.0, 0.0];
-        assert!((inception_score(&Points::new(&alike, 2).unwrap(), 2).unwrap().mean - 1.0).abs() < 1e-12);
+        assert!((inception_score(&Points::new(&alike, 2).unwrap(), 1).unwrap().mean - 1.0).abs() < 1e-12);
     }
 
     #[test]
     fn what_is_no_probability_is_refused_in_words() {
         let logits = [2.0, -1.0];
-        let error = inception_score(&Points::new(&[1.5, -0.5], 2).unwrap(), 1)
+        let error = inception_score(&Points::new(&[1.5, -0.5, 0.0, 1.0], 2).unwrap(), 1)
             .unwrap_err()
             .to_string();
         assert!(error.contains("-0.5"), "{error}");
@@ -126,6 +129,13 @@ mod tests {
                 .to_string()
                 .contains("softmax")
         );
-        assert!(inception_score(&Points::new(&[1.0], 1).unwrap(), 2).is_err());
+        let two = [1.0, 0.0, 0.0, 1.0];
+        let two = Points::new(&two, 2).unwrap();
+        assert!(inception_score(&two, 2).is_err() && inception_score(&two, 0).is_err());
+        let one = Points::new(&[1.0, 0.0], 2).unwrap();
+        assert!(matches!(
+            inception_score(&one, 1),
+            Err(Error::TooFew { count: 1 })
+        ));
     }
 }

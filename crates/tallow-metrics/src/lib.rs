@@ -43,7 +43,7 @@ pub use inception::{InceptionTap, InceptionV3};
 pub use inception_score::{InceptionScore, inception_score};
 pub use kernel_distance::{KernelDistance, kernel_distance, kernel_distance_of_subsets};
 pub use max_sliced::{MaxSlicedWasserstein, max_sliced_wasserstein2};
-pub use mmd::mmd_squared;
+pub use mmd::{Kernel, Mmd, mmd, mmd_squared};
 pub use moments::Moments;
 pub use neighbours::{NeighbourAccuracy, PrecisionRecall, nearest_neighbour_accuracy, precision_recall};
 pub use path_energy::{PathEnergy, path_energy};

@@ -140,9 +140,13 @@ pub struct NeighbourAccuracy {
 ///
 /// # Errors
 ///
-/// When the dimensions differ.
+/// When the dimensions differ, or a cloud has fewer than two points.
 pub fn nearest_neighbour_accuracy(x: &Points<'_>, y: &Points<'_>) -> Result<NeighbourAccuracy> {
     check_dimensions(x, y)?;
+    let count = x.count().min(y.count());
+    if count < 2 {
+        return Err(Error::TooFew { count });
+    }
     let (of_x, of_y) = (Coordinates::of(x), Coordinates::of(y));
     let nearest = |to: &Coordinates, point: &[f64], without: Option<usize>| {
         let (mut least, mut at) = (f64::INFINITY, 0);
@@ -165,11 +169,7 @@ pub fn nearest_neighbour_accuracy(x: &Points<'_>, y: &Points<'_>) -> Result<Neig
         let right: Vec<bool> = rows
             .map(|(index, point)| {
                 let (near, far) = (nearest(own, point, Some(index)), nearest(other, point, None));
-                if first {
-                    near <= far && near < f64::INFINITY
-                } else {
-                    near < far
-                }
+                if first { near <= far } else { near < far }
             })
             .collect();
         right.iter().filter(|right| **right).count() as f64
@@ -247,6 +247,11 @@ mod tests {
         let (near, far) = (grid(6, 0.0), grid(6, 100.0));
         let (x, y) = (Points::new(&near, 2).unwrap(), Points::new(&far, 2).unwrap());
         assert_eq!(nearest_neighbour_accuracy(&x, &y).unwrap().accuracy, 1.0);
+        let one = Points::new(&near[..2], 2).unwrap();
+        assert!(matches!(
+            nearest_neighbour_accuracy(&x, &one),
+            Err(Error::TooFew { count: 1 })
+        ));
         let copy: Vec<f64> = near.iter().map(|v| v + 0.01).collect();
         let found = nearest_neighbour_accuracy(&x, &Points::new(&copy, 2).unwrap()).unwrap();
         assert_eq!(

@@ -32,9 +32,20 @@ impl PathEnergy {
     }
 
     /// The energy above the squared Wasserstein distance of the ends, in units of that distance, for paths of unit duration.
-    #[must_use]
-    pub fn normalised(&self, wasserstein2_squared: f64) -> f64 {
-        (self.energy - wasserstein2_squared).abs() / wasserstein2_squared
+    ///
+    /// # Errors
+    ///
+    /// When that distance is not positive and finite.
+    pub fn normalised(&self, wasserstein2_squared: f64) -> Result<f64> {
+        if !(wasserstein2_squared > 0.0 && wasserstein2_squared < f64::INFINITY) {
+            return Err(Error::Parameter {
+                owner: "PathEnergy::normalised",
+                name: "the squared Wasserstein distance",
+                value: wasserstein2_squared,
+                allowed: "positive and finite: between equal ends there is nothing to compare with",
+            });
+        }
+        Ok((self.energy - wasserstein2_squared).abs() / wasserstein2_squared)
     }
 }
 
@@ -120,7 +131,10 @@ mod tests {
         });
         assert!((circle.energy / std::f64::consts::TAU.powi(2) - 1.0).abs() < 1e-5);
         assert!((circle.excess() - circle.energy).abs() < 1e-12);
-        assert!((line.normalised(20.0) - 0.25).abs() < 1e-10);
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(line.normalised(bad).is_err());
+        }
+        assert!((line.normalised(20.0).unwrap() - 0.25).abs() < 1e-10);
     }
 
     #[test]
