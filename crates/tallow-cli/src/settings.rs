@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_every: u64,
     pub(crate) keep: usize,
     pub(crate) device: DeviceName,
+    file: TomlFile,
 }
 
 const TOP: &[&str] = &[
@@ -87,6 +88,7 @@ impl Settings {
                 )
             })?;
             Ok(Self {
+                file: file.clone(),
                 recipe,
                 place: data.place,
                 labels: data.labels,
@@ -96,6 +98,11 @@ impl Settings {
                 device: DeviceName::of_name(device::NAMES[device]).unwrap_or_default(),
             })
         })
+    }
+
+    /// An error about a key, at its place in the file.
+    pub(crate) fn placed(&self, error: Error) -> Error {
+        self.file.placed(error)
     }
 
     /// The recipe with the shape and the classes that the data turned out to have.

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{Blame, Error, Result, advice, listed};
 
 /// A file that could be parsed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TomlFile {
     path: PathBuf,
     text: String,
@@ -58,6 +58,28 @@ impl TomlFile {
             span: None,
             known: RefCell::default(),
         })
+    }
+
+    /// An error that was found later, at the place of the key that its message begins with.
+    pub(crate) fn placed(&self, error: Error) -> Error {
+        let Error::Input(message) = &error else {
+            return error;
+        };
+        let Some((section, key)) = subject(message) else {
+            return error;
+        };
+        let Ok(table) = DeTable::parse(&self.text) else {
+            return error;
+        };
+        let place = match (section, find(table.get_ref(), section)) {
+            ("", _) => find(table.get_ref(), key).map(Spanned::span),
+            (_, Some(section)) => match section.get_ref() {
+                DeValue::Table(table) => find(table, key).map(Spanned::span).or(Some(section.span())),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.error(place, message)
     }
 
     /// An error at a place, which is shown.
@@ -227,7 +249,7 @@ impl<'f> Section<'f> {
         range: RangeInclusive<f64>,
         default: Option<f64>,
     ) -> Result<f64> {
-        let allowed = format!("a number from {} to {}", range.start(), range.end());
+        let allowed = format!("a number from {} to {}", told(*range.start()), told(*range.end()));
         let Some(value) = self.find(key) else {
             return default.ok_or_else(|| self.missing(key, &allowed));
         };
@@ -273,8 +295,7 @@ impl<'f> Section<'f> {
     }
 
     fn find(&self, key: &str) -> Option<&'f Spanned<DeValue<'f>>> {
-        let found = self.table.iter().find(|(name, _)| name.get_ref() == key);
-        found.map(|(_, value)| value)
+        find(self.table, key)
     }
 
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, needs: &str) -> Error {
@@ -295,6 +316,29 @@ impl<'f> Section<'f> {
             name => format!(" of [{name}]"),
         }
     }
+}
+
+fn find<'t>(table: &'t DeTable<'t>, name: &str) -> Option<&'t Spanned<DeValue<'t>>> {
+    let found = table.iter().find(|(key, _)| key.get_ref() == name);
+    found.map(|(_, value)| value)
+}
+
+/// A bound as people write it.
+fn told(number: f64) -> String {
+    match number == 0.0 || (1e-3..1e6).contains(&number.abs()) {
+        true => number.to_string(),
+        false => format!("{number:e}"),
+    }
+}
+
+/// The key and the section that a message begins with: `` `key` of [section] … ``, `` `key` … `` or `[section] …`.
+fn subject(message: &str) -> Option<(&str, &str)> {
+    if let Some(rest) = message.strip_prefix('[') {
+        return rest.split_once(']').map(|(section, _)| (section, ""));
+    }
+    let (key, rest) = message.strip_prefix('`')?.split_once('`')?;
+    let section = rest.strip_prefix(" of [").and_then(|rest| rest.split_once(']'));
+    Some((section.map_or("", |(section, _)| section), key))
 }
 
 fn whole(value: &DeValue<'_>) -> Option<u64> {

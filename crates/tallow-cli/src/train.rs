@@ -29,6 +29,10 @@ use crate::settings::Settings;
 pub(crate) fn run(arguments: &Train) -> Result<()> {
     let settings = Settings::read(&arguments.config)?;
     refuse_to_start_over(&settings.output, arguments)?;
+    start(&settings, arguments).map_err(|error| settings.placed(error))
+}
+
+fn start(settings: &Settings, arguments: &Train) -> Result<()> {
     let device = settings.device.open()?;
     let name = &settings.recipe.data.name;
     let data = Data::load(name, &settings.place, settings.recipe.data.held_out_every)?;
@@ -40,7 +44,7 @@ pub(crate) fn run(arguments: &Train) -> Result<()> {
         every: arguments.every,
     };
     let run = Run {
-        settings: &settings,
+        settings,
         recipe: &recipe,
         parameters: &parameters,
         network: network.as_ref(),

@@ -34,7 +34,11 @@ const WRONG: &[(&str, &str, &[&str])] = &[
         "batch = 64\nbatch = 32",
         &["run.toml:3: this is no TOML: duplicate key"],
     ),
-    ("batch = 64", "batch = 5000", &["`batch` is 5000", "1617 images"]),
+    (
+        "batch = 64",
+        "batch = 5000",
+        &["run.toml:2: `batch` is 5000", "1617 images"],
+    ),
     (
         "\"digits\"",
         "\"digit\"",
@@ -48,12 +52,12 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     (
         "\"digits\"",
         "\"mnist\"\npath = \"nowhere\"",
-        &["[data]", "nowhere"],
+        &["run.toml:7: [data]", "nowhere"],
     ),
     (
         "\"digits\"",
         "\"checkerboard\"",
-        &["`label_dropout`", "no labels to drop"],
+        &["run.toml:15: `label_dropout`", "no labels to drop"],
     ),
     (
         "width = 64",
@@ -79,12 +83,16 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     (
         "\"mlp\"\nwidth = 64\ndepth = 2",
         "\"unet\"\nchannels = [8, 8, 8, 8, 8]",
-        &["5 levels", "8 pixels", "fewer"],
+        &[
+            "run.toml:11: `channels` of [model] has 5 levels",
+            "8 pixels",
+            "fewer",
+        ],
     ),
     (
         "\"mlp\"\nwidth = 64\ndepth = 2",
         "\"dit\"\npatch = 3",
-        &["`patch` of [model] is 3", "a divisor of 8"],
+        &["run.toml:11: `patch` of [model] is 3", "a divisor of 8"],
     ),
     (
         "name = \"flow\"",
