@@ -58,6 +58,11 @@ use candle_core::Tensor;
 use tallow_denoisers::{Denoiser, Estimate, Noise};
 use tallow_schedules::Step;
 
+/// The crate of networks, estimates and noise, in the version that these solvers take.
+pub use tallow_denoisers as denoisers;
+/// The crate of paths and time grids, in the version that these solvers take.
+pub use tallow_schedules as schedules;
+
 pub use adams_bashforth::AdamsBashforth;
 pub use adaptive::Control;
 pub use ancestral::Ancestral;
