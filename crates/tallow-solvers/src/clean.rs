@@ -19,7 +19,11 @@ pub enum FinalStep {
 
 impl FinalStep {
     /// The estimate at a level; without asking the model at σ = 0 under [`Denoise`](Self::Denoise).
-    pub(crate) fn estimate(self, model: &dyn Denoiser, x: &Tensor, at: NoiseLevel) -> Result<Estimate> {
+    ///
+    /// # Errors
+    ///
+    /// When the model fails.
+    pub fn estimate(self, model: &dyn Denoiser, x: &Tensor, at: NoiseLevel) -> Result<Estimate> {
         match self {
             Self::Denoise => estimate(model, x, at),
             Self::Evaluate => Ok(model.estimate(x, at.into())?),
@@ -27,8 +31,12 @@ impl FinalStep {
     }
 
     /// The whole step, where a method in velocity form cannot or shall not take it: into σ = 0, and from or to a level
-    /// whose slope is infinite. It is DDIM's, which knows no slope.
-    pub(crate) fn jump(self, estimate: &Estimate, step: &Step<'_>) -> Result<Option<Tensor>> {
+    /// whose slope is infinite. It is DDIM's, which knows no slope. A velocity method of one's own asks this first.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor operation fails.
+    pub fn jump(self, estimate: &Estimate, step: &Step<'_>) -> Result<Option<Tensor>> {
         let steep = |level: NoiseLevel| !(level.alpha_dot.is_finite() && level.sigma_dot.is_finite());
         let denoises = step.to.sigma == 0.0 && self == Self::Denoise;
         if denoises || steep(step.from) || steep(step.to) {
