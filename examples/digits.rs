@@ -2,13 +2,16 @@
 //!
 //! cargo run --example digits
 
+#[path = "digits/report.rs"]
+mod report;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::Tensor;
 use clap::Parser;
 use tallow::datasets::Images;
-use tallow::plots::{Film, ImageGrid};
+use tallow::plots::{ImageGrid, Style};
 use tallow_examples::device::DeviceName;
 use tallow_examples::image_model::{Architecture, Goal, Recipe, values};
 use tallow_examples::nearest::nearest_of_class;
@@ -20,8 +23,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Trains a class-conditional model on 1,797 digits of 8x8 pixels and draws ten of each.
 ///
-/// Writes a sheet with a row for each digit beside one of the data, a film, the losses and checkpoints. Ctrl-C and start
-/// again: the training goes on after its last checkpoint.
+/// Writes a sheet with a row for each digit beside one of the data, a film, the losses, a page with all of it, report.html,
+/// and checkpoints. Ctrl-C and start again: the training goes on after its last checkpoint.
 #[derive(Debug, Parser)]
 #[command(name = "digits")]
 struct Options {
@@ -90,7 +93,7 @@ fn main() -> Outcome {
         options.sampling_steps as usize
     };
     let labels: Vec<u32> = (0..CLASSES * 10).map(|sample| (sample / 10) as u32).collect();
-    let mut film = Film::new();
+    let mut frames: Vec<ImageGrid> = Vec::new();
     let samples = recipe.sample(
         &weights,
         &labels,
@@ -98,17 +101,20 @@ fn main() -> Outcome {
         steps,
         &device,
         &mut |step, x| {
-            film = std::mem::take(&mut film).frame(sheet(x, &format!("step {step} of {steps}"))?.drawing()?);
+            frames.push(sheet(x, &format!("step {step} of {steps}"))?);
             Ok(())
         },
     )?;
     let sample_seconds = sampling.elapsed().as_secs_f64();
-    film.save(out.file("journey.gif"))?;
+    report::film(&frames, Style::light())?.save(out.file("journey.gif"))?;
     sheet(&samples, &format!("samples, guidance {}", options.guidance))?.save(out.file("samples.png"))?;
     sheet(&data, "the data")?.save(out.file("data.png"))?;
+    let nearest = nearest_of_class(&samples, &labels)?;
+    let sheets = [sheet(&data, "")?, sheet(&samples, "")?];
+    let loss = std::fs::read_to_string(options.out.join("loss.csv"))?;
+    report::page(&options, &recipe, &loss, &frames, &sheets, nearest)?.save(out.file("report.html"))?;
     println!(
-        "nearest_of_class={:.4} train_seconds={train_seconds:.1} sample_seconds={sample_seconds:.1} seed={}",
-        nearest_of_class(&samples, &labels)?,
+        "nearest_of_class={nearest:.4} train_seconds={train_seconds:.1} sample_seconds={sample_seconds:.1} seed={}",
         options.seed
     );
     Ok(())

@@ -57,6 +57,7 @@ fn main() -> Outcome {
     let mut picture = Trajectories::new(
         "One solver on four paths, 16 steps from the same noise (distance to the exact end)",
     )
+    .clock("part of the steps taken")
     .bounds(-2.6..2.6, -2.6..2.6)
     .style(Style::light().columns(4).panel_size(250, 250));
     let count = demo.count(120, 60);

@@ -30,7 +30,7 @@ fn main() -> Outcome {
     let out = demo.folder("score_and_velocity")?;
     let data = Blurred::new(Box::new(Moons::new()), demo.count(400, 100), 0.1, demo.seed)?;
     let path = RectifiedFlow::default();
-    let positions = lattice(demo.count(17, 13), 2.1)?;
+    let positions = lattice(13, 2.1)?;
     let mut fields = VectorField::new(
         "Two moons: where the score points (above), and how points move (below: towards noise)",
     )

@@ -85,7 +85,12 @@ impl Film {
             centiseconds("the hold", self.hold)?,
         ];
         let size @ (width, height) = (side(first.width())?, side(first.height())?);
-        let mut writer = GifWriter::new(size, &[], Looping::Forever)?;
+        let encoded =
+            |drawing: &Drawing| Frame::from_rgb_speed(width, height, drawing.to_rgb().as_raw(), SPEED);
+        // The first frame's colours stand in the head of the file: some viewers read an empty table there as all black.
+        let mut frame = encoded(first);
+        let palette = frame.palette.take().unwrap_or_default();
+        let mut writer = GifWriter::new(size, &palette, Looping::Forever)?;
         for (index, drawing) in self.frames.iter().enumerate() {
             let (w, h) = (drawing.width(), drawing.height());
             if (w, h) != (first.width(), first.height()) {
@@ -96,7 +101,9 @@ impl Film {
                     ),
                 });
             }
-            let mut frame = Frame::from_rgb_speed(width, height, drawing.to_rgb().as_raw(), SPEED);
+            if index > 0 {
+                frame = encoded(drawing);
+            }
             frame.delay = delays[usize::from(index + 1 == self.frames.len())];
             writer.write(&frame)?;
         }
@@ -135,6 +142,11 @@ mod tests {
         let mut options = gif::DecodeOptions::new();
         options.set_color_output(gif::ColorOutput::RGBA);
         let mut decoder = options.read_info(bytes.as_slice()).unwrap();
+        let head = decoder.global_palette().unwrap_or_default();
+        assert!(
+            head.iter().any(|value| *value > 0),
+            "no colour in the head of the file"
+        );
         let mut seen = Vec::new();
         while let Some(frame) = decoder.read_next_frame().unwrap() {
             let (width, height) = (usize::from(frame.width), usize::from(frame.height));

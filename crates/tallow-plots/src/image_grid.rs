@@ -12,6 +12,8 @@ use crate::{Error, Result, font};
 /// What a pixel that is not finite looks like.
 const BROKEN: Color = Color([255, 0, 255]);
 const GAP: f64 = 4.0;
+/// A title may widen the page up to this.
+const WIDEST_TITLE: f64 = 480.0;
 const MARGIN: f64 = 12.0;
 
 /// Shows small images in rows and columns, every pixel a square of whole pixels.
@@ -215,7 +217,7 @@ impl ImageGrid {
             .map(|l| font::width(l, LABEL))
             .fold(0.0, f64::max)
             .min(240.0);
-        let left = MARGIN + if widest > 0.0 { widest.ceil() + 8.0 } else { 0.0 };
+        let labelled = MARGIN + if widest > 0.0 { widest.ceil() + 8.0 } else { 0.0 };
         let labels_height = if self.column_labels.iter().all(String::is_empty) {
             0.0
         } else {
@@ -226,7 +228,11 @@ impl ImageGrid {
             columns as f64 * (tile.0 + GAP) - GAP,
             rows as f64 * (tile.1 + GAP) - GAP,
         );
-        let page = (left + body.0 + MARGIN, top + body.1 + MARGIN);
+        // A narrow sheet stands in the middle of a page that is as wide as its title, within reason.
+        let smallest = font::width(&self.title, TITLE - 3.0).ceil().min(WIDEST_TITLE) + 2.0 * MARGIN;
+        let spare = (smallest - (labelled + body.0 + MARGIN)).max(0.0);
+        let left = labelled + (spare / 2.0).floor();
+        let page = (labelled + body.0 + MARGIN + spare, top + body.1 + MARGIN);
         let mut drawing = Drawing::new(page.0, page.1, &self.title, self.style)?;
 
         let (title, size) = fitted(&self.title, TITLE, page.0 - 2.0 * MARGIN);
@@ -280,6 +286,23 @@ impl ImageGrid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_as_wide_as_its_title() {
+        let narrow = |title: &str| {
+            ImageGrid::gray(8, 8)
+                .images(&[0.0; 64])
+                .title(title)
+                .drawing()
+                .unwrap()
+        };
+        let title = "a title that is wider than one image";
+        let drawing = narrow(title);
+        assert!(f64::from(drawing.width()) >= font::width(title, TITLE - 3.0) + 2.0 * MARGIN);
+        let written = |shape: &Shape| matches!(shape, Shape::Text { text, .. } if text == title);
+        assert!(drawing.shapes.iter().any(written), "the whole title");
+        assert_eq!(narrow("a").width(), narrow("").width());
+    }
 
     #[test]
     fn every_pixel_becomes_a_square_of_its_grey() {
