@@ -130,10 +130,14 @@ pub(crate) struct Evaluate {
     /// Rows: samples and points that are compared, or images whose loss is taken [default: 2048, or all images held out].
     #[arg(short = 'n', long = "count", value_name = "N", value_parser = clap::value_parser!(u64).range(2..=8192))]
     pub(crate) count: Option<u64>,
-    /// Solver of the samples, for points; by default the one that suits the model.
+    /// Inception-v3's weights, as `scripts/convert_inception.py` of the repository writes them: compares samples of images
+    /// with those held out by the Fréchet distance of its features.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inception: Option<PathBuf>,
+    /// Solver of the samples, for points and with --inception; by default the one that suits the model.
     #[arg(long, value_name = "NAME")]
     pub(crate) solver: Option<String>,
-    /// Solver steps, for points [default: 50].
+    /// Solver steps, for points and with --inception [default: 50].
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u64>,
     /// Seed of samples, data, times and noise.

@@ -1,5 +1,7 @@
 //! `tallow evaluate`: points by distances between samples and data, images by the loss on those that training did not see.
 
+mod frechet;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -50,6 +52,12 @@ pub(crate) fn run(arguments: &Evaluate) -> Result<()> {
 }
 
 fn points(arguments: &Evaluate, trained: &Trained, device: &Device) -> Result<()> {
+    if let Some(weights) = &arguments.inception {
+        return Err(Error::input(format!(
+            "--inception {}: this model draws points, not images, leave it away",
+            weights.display()
+        )));
+    }
     let began = Instant::now();
     let name = arguments.data.as_deref().unwrap_or(&trained.recipe.data.name);
     if !datasets::NAMES.contains(&name) {
@@ -115,25 +123,23 @@ fn distances(x: &Tensor, y: &Tensor) -> Result<[f64; 2]> {
 }
 
 fn images(arguments: &Evaluate, trained: &Trained, device: &Device) -> Result<()> {
+    if let Some(weights) = &arguments.inception {
+        let held_out = counted(arguments, held_out(arguments, trained)?)?;
+        return frechet::images(arguments, trained, &held_out, weights, device);
+    }
     for (given, name) in [
         (arguments.solver.is_some(), "--solver"),
         (arguments.steps.is_some(), "--steps"),
     ] {
         if given {
             return Err(Error::input(format!(
-                "{name}: the loss of images takes no samples, leave it away"
+                "{name}: the loss of images takes no samples: leave it away, or compare samples with --inception FILE"
             )));
         }
     }
     let began = Instant::now();
-    let held_out = held_out(arguments, trained)?;
-    let all = held_out.rows();
-    let count = arguments.count.map_or(all, |count| count as usize);
-    if count > all {
-        return Err(Error::input(format!(
-            "--count {count}: there are {all} images that training did not see"
-        )));
-    }
+    let held_out = counted(arguments, held_out(arguments, trained)?)?;
+    let count = held_out.rows();
     let recipe = &trained.recipe;
     let objective = recipe.objective.regression(recipe)?;
     let mut rng = Seeded::stream(arguments.seed, NOISE);
@@ -160,6 +166,20 @@ fn images(arguments: &Evaluate, trained: &Trained, device: &Device) -> Result<()
         recipe.data.name,
         recipe.objective.told()?
     ))
+}
+
+/// The first of some images, as many as were asked for.
+fn counted(arguments: &Evaluate, images: Images) -> Result<Images> {
+    let all = images.rows();
+    let Some(count) = arguments.count else {
+        return Ok(images);
+    };
+    if count > all as u64 {
+        return Err(Error::input(format!(
+            "--count {count}: there are {all} images that training did not see"
+        )));
+    }
+    images.subset(&(0..count as u32).collect::<Vec<_>>()).run()
 }
 
 /// The images of a checkpoint's data that its training did not see.

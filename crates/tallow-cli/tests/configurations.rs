@@ -207,6 +207,10 @@ fn wrong_arguments_end_with_status_2_and_name_what_is_allowed() {
             &["--solver", "leave it away"],
         ),
         (&["evaluate", "run", "-n", "500"], &["--count 500", "180 images"]),
+        (
+            &["evaluate", "run", "--inception", "nowhere.safetensors"],
+            &["nowhere.safetensors", "convert_inception.py"],
+        ),
         (&["solvers", "eular"], &["euler"]),
         (&["schedules", "cosine"], &["vp_cosine"]),
         (&["schedules", "--plot", "a.csv"], &[".png or .svg"]),
