@@ -120,6 +120,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// Captions that do not go with images, or with a model.
+    #[error(
+        "these captions cannot be used: {problem}; pass one for each image, and the tokenizer.json of the model"
+    )]
+    Captions {
+        /// What is wrong.
+        problem: String,
+    },
     /// Features that were not made alike.
     #[error("these features cannot be judged together: {problem}; extract both sides by one extractor")]
     Protocol {

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod chamfer;
+#[cfg(feature = "clip")]
+mod clip;
 mod energy;
 mod error;
 mod file;
@@ -34,6 +36,8 @@ mod wasserstein;
 mod weights;
 
 pub use chamfer::{chamfer_mean, chamfer_sum};
+#[cfg(feature = "clip")]
+pub use clip::{Clip, ClipConfiguration, ClipScore};
 pub use energy::energy_distance;
 pub use error::{Error, Result};
 pub use frechet::{Frechet, frechet_distance, frechet_distance_of};

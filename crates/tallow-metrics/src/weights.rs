@@ -70,4 +70,15 @@ impl Weights {
         }
         Ok(wide.to_dtype(dtype)?)
     }
+
+    /// All tensors, none of which holds a number that is not finite.
+    #[cfg(feature = "clip")]
+    pub(crate) fn finite(self) -> Result<HashMap<String, Tensor>> {
+        for (name, tensor) in &self.tensors {
+            if tensor.dtype().is_float() {
+                self.tensor(name, tensor.dims(), DType::F32)?;
+            }
+        }
+        Ok(self.tensors)
+    }
 }
