@@ -46,6 +46,14 @@ fn pictures() -> Result<Vec<(&'static str, Drawing)>> {
         .y("loss")
         .line("a", &points)
         .marked("b", &points[..3]);
+    let side_by_side = Curves::new("Panels")
+        .x_log("n")
+        .y_log("error")
+        .panel("one")
+        .marked("a", &[[1.0, 1.0], [10.0, 0.1]])
+        .line("b", &[[1.0, 2.0], [10.0, 1.0]])
+        .panel("two")
+        .marked("a", &[[1.0, 0.5], [10.0, 0.2]]);
     let images = ImageGrid::gray(3, 2)
         .title("Images")
         .images(&[0.25; 24])
@@ -62,6 +70,7 @@ fn pictures() -> Result<Vec<(&'static str, Drawing)>> {
         ("trajectories", trajectories.style(small()).drawing()?),
         ("strip", strip.style(small()).drawing()?),
         ("curves", curves.style(small()).drawing()?),
+        ("curves in panels", side_by_side.style(small()).drawing()?),
         ("images", images.drawing()?),
     ])
 }
@@ -91,6 +100,7 @@ fn pixels_are_those_of_the_golden_pictures() {
         ("trajectories", 208, 150, 0xa028_0b68_44bb_35e5),
         ("strip", 248, 244, 0x818d_f6f9_5b12_2456),
         ("curves", 150, 194, 0x205e_68e1_5352_beaf),
+        ("curves in panels", 250, 196, 0xc0e3_ce9f_7c32_1e65),
         ("images", 85, 70, 0x7779_bf4a_1f09_b27d),
     ];
     assert_eq!(
