@@ -72,6 +72,12 @@ impl ImageMoments {
         moments.push(&features)
     }
 
+    /// How the features were made.
+    #[must_use]
+    pub fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
     /// Mean and covariance; `None` before the first batch.
     #[must_use]
     pub fn moments(&self) -> Option<&Moments> {
