@@ -15,11 +15,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Failure = Box<dyn std::error::Error>;
 /// One call of a task's work.
 type Work = Box<dyn FnMut() -> Result<(), Failure>>;
+/// What gets a task ready.
+type Make = fn() -> Result<Work, Failure>;
 
 /// Counted runs of a task.
 const RUNS: usize = 3;
 /// Name, and what makes the work.
-const TASKS: &[(&str, fn() -> Result<Work, Failure>)] = &[
+const TASKS: &[(&str, Make)] = &[
     ("exact_w2_2048", exact),
     ("frechet_2048", frechet),
     ("sliced_w2_50000", sliced),
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 /// The median in milliseconds, after a call to warm up.
-fn time(make: &fn() -> Result<Work, Failure>) -> Result<f64, Failure> {
+fn time(make: &Make) -> Result<f64, Failure> {
     let mut work = make()?;
     work()?;
     let mut times = Vec::with_capacity(RUNS);
