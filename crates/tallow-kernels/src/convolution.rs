@@ -34,6 +34,10 @@ mod rows;
 mod shape;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod winograd;
+#[cfg(target_arch = "x86_64")]
+mod write_back;
 
 use crate::buffer::written;
 use crate::dispatch::Path;

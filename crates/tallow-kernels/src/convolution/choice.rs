@@ -11,6 +11,8 @@ use super::general;
 #[cfg(target_arch = "x86_64")]
 use super::outer;
 use super::shape::Shape;
+#[cfg(target_arch = "x86_64")]
+use super::write_back::{Add, Slope};
 use crate::buffer::assume_written;
 use crate::dispatch::Path;
 use crate::error::Result;
@@ -32,7 +34,7 @@ pub(super) fn forward<T: Float>(
         && let Some(y) = same_mut(y)
     {
         let prologue = prologue.and_then(same_prologue);
-        let finish = direct::Add {
+        let finish = Add {
             outputs: shape.sizes.outputs,
             epilogue: Epilogue {
                 bias: epilogue.bias.and_then(same),
@@ -63,7 +65,7 @@ pub(super) fn input_gradient<T: Float>(
         let prologue = prologue
             .and_then(|(prologue, x)| same_prologue(prologue).zip(same(x)))
             .map(|(prologue, x)| (prologue, x, shape.sizes.inputs));
-        return direct::input_gradient(path, shape, dy, weight, &direct::Slope(prologue), dx);
+        return direct::input_gradient(path, shape, dy, weight, &Slope(prologue), dx);
     }
     general::input_gradient(path, shape, dy, weight, dx)?;
     if let Some((prologue, x)) = prologue {

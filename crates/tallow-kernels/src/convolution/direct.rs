@@ -8,15 +8,15 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::columns::is_image;
-use super::fused::{Epilogue, Prologue, slope_times};
-use super::gather::{Gather, Source};
+use super::fused::Prologue;
+use super::gather::Source;
 use super::layout::{Axis, Layout, Piece};
-use super::pack::{Block, Direction, Packed};
-use super::rows;
+use super::pack::{Direction, Form, Packed, TURNED};
 use super::shape::Shape;
 use super::tiles::{Sweep, sweep};
-use crate::buffer::assume_written;
-use crate::dispatch::{self, Isa, Kernel, Path};
+use super::winograd::{self, STREAMS, TILE};
+use super::write_back::{Finish, Target, WriteBack};
+use crate::dispatch::{self, Path};
 use crate::error::Result;
 use crate::parallel;
 use crate::scratch::with_scratch;
@@ -27,55 +27,6 @@ pub(super) fn suits(path: Path, shape: &Shape) -> bool {
     // The image itself is best left to one matrix product. More padding than the kernel reaches would let rows of y overlap.
     let fits = |axis: usize| sizes.padding[axis] <= (sizes.kernel[axis] - 1) * sizes.dilation[axis];
     path.has_avx2() && !is_image(shape) && fits(0) && fits(1) && shape.x_len > 0 && shape.y_len > 0
-}
-
-/// What happens to a row of the target when it is written back.
-pub(super) trait Finish: Sync {
-    fn row<I: Isa>(&self, place: Place, values: &[f32], target: &mut [MaybeUninit<f32>]);
-}
-
-/// One row of the target.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) image: usize,
-    pub(super) channel: usize,
-    /// Where the row starts in the tensor.
-    pub(super) start: usize,
-}
-
-/// y: adds the epilogue.
-pub(super) struct Add<'a> {
-    pub(super) outputs: usize,
-    pub(super) epilogue: Epilogue<'a, f32>,
-}
-
-impl Finish for Add<'_> {
-    #[inline(always)]
-    fn row<I: Isa>(&self, place: Place, values: &[f32], target: &mut [MaybeUninit<f32>]) {
-        let plane = place.image * self.outputs + place.channel;
-        let constant = self.epilogue.constant(plane, place.channel);
-        let residual = self
-            .epilogue
-            .residual
-            .map(|residual| &residual[place.start..][..target.len()]);
-        rows::add(values, constant, residual, target);
-    }
-}
-
-/// dx, or, with a prologue, its x and the number of its channels, dz.
-pub(super) struct Slope<'a>(pub(super) Option<(Prologue<'a, f32>, &'a [f32], usize)>);
-
-impl Finish for Slope<'_> {
-    #[inline(always)]
-    fn row<I: Isa>(&self, place: Place, values: &[f32], target: &mut [MaybeUninit<f32>]) {
-        rows::add(values, 0.0, None, target);
-        if let Some((prologue, x, inputs)) = &self.0 {
-            let x = &x[place.start..][..target.len()];
-            let plane = place.image * inputs + place.channel;
-            // SAFETY: `add` has written the row.
-            slope_times::<f32, I>(prologue, plane, x, unsafe { assume_written(target) });
-        }
-    }
 }
 
 /// Writes all of y.
@@ -129,7 +80,20 @@ fn convolve(
         Direction::Forward => (sizes.inputs, sizes.outputs),
         Direction::Backward => (sizes.outputs, sizes.inputs),
     };
-    let layout = Layout::new(axes, sizes.batch, of / sizes.groups);
+    let form = if winograd::pays(&axes, of / sizes.groups, targets / sizes.groups)
+        && sizes.kernel[0] * sizes.kernel[1] <= TURNED
+    {
+        Form::Streams
+    } else {
+        Form::Taps
+    };
+    let [vertical, horizontal] = axes;
+    let layout = match form {
+        Form::Taps => Layout::new([vertical, horizontal], sizes.batch, of / sizes.groups),
+        Form::Streams => {
+            Layout::of_streams([vertical, horizontal.tiled(TILE)], sizes.batch, of / sizes.groups)
+        }
+    };
     let [vertical, horizontal] = &layout.axes;
     let mut offsets = Vec::new();
     let mut places = Vec::new();
@@ -138,14 +102,19 @@ fn convolve(
             let mut taps = layout.taps(row, column, sizes.kernel[1]);
             // Memory is read fastest upwards.
             taps.sort_unstable();
-            let (o, p): (Vec<_>, Vec<_>) = taps.into_iter().unzip();
+            let (mut o, p): (Vec<_>, Vec<_>) = taps.into_iter().unzip();
+            if form == Form::Streams {
+                // One for each row of the kernel, counted in tiles.
+                o = o.into_iter().step_by(3).map(|offset| offset / TILE).collect();
+            }
             offsets.push(o);
             places.push(p);
         }
     }
-    let weights = Packed::new(path, sizes, direction, weight, &places)?;
+    let weights = Packed::new(path, sizes, (direction, form), weight, &places)?;
     let job = Job {
         path,
+        form,
         layout: &layout,
         weights: &weights,
         offsets: &offsets,
@@ -154,7 +123,8 @@ fn convolve(
         source_channels: of,
         target_channels: targets,
         finish,
-        target: Target(target.as_mut_ptr(), target.len()),
+        // SAFETY: `target` is borrowed until after the tasks have run.
+        target: unsafe { Target::new(target) },
     };
     // Few pieces share their blocks among threads.
     let units = sizes.groups * weights.blocks.len();
@@ -173,27 +143,9 @@ fn convolve(
     Ok(())
 }
 
-/// Where tasks write: each its own rows.
-struct Target(*mut MaybeUninit<f32>, usize);
-
-// SAFETY: the pointer is that of a slice which `convolve` borrows exclusively while its tasks run, and no two tasks
-// write the same row: their pieces differ in images or rows, or their units in channels.
-unsafe impl Sync for Target {}
-
-impl Target {
-    /// # Safety
-    ///
-    /// No two rows overlap, and each is asked for once.
-    #[allow(clippy::mut_from_ref, reason = "rows are apart")]
-    unsafe fn row(&self, start: usize, len: usize) -> &mut [MaybeUninit<f32>] {
-        assert!(start + len <= self.1);
-        // SAFETY: inside the slice, and the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
-    }
-}
-
 struct Job<'a, F> {
     path: Path,
+    form: Form,
     layout: &'a Layout,
     weights: &'a Packed,
     /// For each phase of the target, the taps' offsets.
@@ -212,41 +164,46 @@ impl<F: Finish> Job<'_, F> {
         let (layout, weights) = (self.layout, self.weights);
         let [vertical, horizontal] = &layout.axes;
         let columns = horizontal.targets.len();
+        let (flat_len, products_len) = match self.form {
+            Form::Taps => (0, 0),
+            Form::Streams => (layout.flat_len(), 8 * STREAMS * layout.target_len / TILE),
+        };
         let sizes = [
             weights.channels * layout.channel_len,
             8 * columns * layout.target_len,
             horizontal.target,
             self.prologue.map_or(0, |_| vertical.source * horizontal.source),
+            flat_len,
+            products_len,
         ];
-        with_scratch(sizes, |[memory, results, line, plane]| {
+        with_scratch(sizes, |[memory, results, line, plane, flat, products]| {
             let mut gathered = None;
             for unit in units {
                 let (group, block) = (unit / weights.blocks.len(), unit % weights.blocks.len());
                 if gathered != Some(group) {
-                    self.gather(piece, group, memory, plane);
+                    let source = Source {
+                        values: self.source,
+                        of: self.source_channels,
+                        first: group * weights.channels,
+                        prologue: self.prologue,
+                    };
+                    match self.form {
+                        Form::Taps => source.gather(self.path, layout, piece, memory, plane),
+                        Form::Streams => source.spread(self.path, layout, piece, memory, [plane, flat]),
+                    }
                     gathered = Some(group);
                 }
                 for row in 0..vertical.targets.len() {
-                    for (column, target) in results.chunks_exact_mut(8 * layout.target_len).enumerate() {
-                        let phase = row * columns + column;
-                        let end = (piece.images - 1) * vertical.period + piece.rows.len();
-                        let end = (end - 1) * horizontal.period + horizontal.targets[column].range.end;
-                        let job = Sweep {
-                            memory,
-                            channels: weights.channels,
-                            channel_len: layout.channel_len,
-                            offsets: &self.offsets[phase],
-                            weights: weights.of(group, phase, block),
-                            width: weights.blocks[block].width,
-                            target,
-                            target_len: layout.target_len,
-                            range: horizontal.targets[column].range.start..end,
-                        };
-                        sweep(self.path, job);
+                    match self.form {
+                        Form::Taps => self.taps(piece, (group, row, block), memory, results),
+                        Form::Streams => self.streams(piece, (group, block), memory, [products, results]),
                     }
                     let back = WriteBack {
-                        job: self,
+                        layout,
                         piece,
+                        finish: self.finish,
+                        target: &self.target,
+                        channels: self.target_channels,
                         block: weights.blocks[block],
                         channel: group * weights.targets + weights.blocks[block].first,
                         row,
@@ -259,110 +216,73 @@ impl<F: Finish> Job<'_, F> {
         });
     }
 
-    fn gather(&self, piece: &Piece, group: usize, memory: &mut [f32], plane: &mut [f32]) {
-        let source = Source {
-            values: self.source,
-            of: self.source_channels,
-            first: group * self.weights.channels,
-            prologue: self.prologue,
-        };
-        let layout = self.layout;
-        dispatch::run(
-            self.path,
-            Gather {
-                layout,
-                piece,
-                source,
+    /// A block of the target, as flat rows: all taps of all channels, for each phase of the columns.
+    fn taps(
+        &self,
+        piece: &Piece,
+        (group, row, block): (usize, usize, usize),
+        memory: &[f32],
+        results: &mut [f32],
+    ) {
+        let (layout, weights) = (self.layout, self.weights);
+        let phases = &layout.axes[1].targets;
+        for (column, target) in results.chunks_exact_mut(8 * layout.target_len).enumerate() {
+            let phase = row * phases.len() + column;
+            let job = Sweep {
                 memory,
-                plane,
-            },
+                channels: weights.channels,
+                channel_len: layout.channel_len,
+                offsets: &self.offsets[phase],
+                weights: weights.of(group, phase, block),
+                width: weights.blocks[block].width,
+                target,
+                target_len: layout.target_len,
+                range: phases[column].range.start..self.end(piece, phases[column].range.end),
+            };
+            sweep(self.path, job);
+        }
+    }
+
+    /// A block of the target, as flat rows: the products of each stream, and what they come to.
+    fn streams(
+        &self,
+        piece: &Piece,
+        (group, block): (usize, usize),
+        memory: &[f32],
+        [products, results]: [&mut [f32]; 2],
+    ) {
+        let (layout, weights) = (self.layout, self.weights);
+        let tiles = layout.target_len / TILE;
+        let end = self.end(piece, layout.axes[1].target).div_ceil(TILE);
+        let weights = weights.of(group, 0, block);
+        let (products, results) = (
+            &mut products[..8 * STREAMS * tiles],
+            &mut results[..8 * TILE * tiles],
         );
+        let parts = products
+            .chunks_exact_mut(8 * tiles)
+            .zip(weights.chunks_exact(weights.len() / STREAMS));
+        for (stream, (target, weights)) in parts.enumerate() {
+            let job = Sweep {
+                memory: &memory[stream * layout.phase_len..],
+                channels: self.weights.channels,
+                channel_len: layout.channel_len,
+                offsets: &self.offsets[0],
+                weights,
+                width: 8,
+                target,
+                target_len: tiles,
+                range: 0..end,
+            };
+            sweep(self.path, job);
+        }
+        winograd::combine(self.path, products, results, tiles);
     }
-}
 
-/// Writes the rows of one phase of the target that a piece computed.
-struct WriteBack<'a, F> {
-    job: &'a Job<'a, F>,
-    piece: &'a Piece,
-    block: Block,
-    /// The block's first channel in the tensor.
-    channel: usize,
-    /// The phase.
-    row: usize,
-    /// [phase of columns][row of block][flat].
-    results: &'a [f32],
-    line: &'a mut [f32],
-}
-
-impl<F: Finish> Kernel for WriteBack<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self) {
-        let Self {
-            job,
-            piece,
-            block,
-            results,
-            line,
-            ..
-        } = self;
-        let layout = job.layout;
-        let [vertical, horizontal] = &layout.axes;
-        let (height, width) = (vertical.target, horizontal.target);
-        let phase = &vertical.targets[self.row];
-        let rows = phase.range.start.max(piece.rows.start)..phase.range.end.min(piece.rows.end);
-        for image in 0..piece.images {
-            for channel in 0..block.rows {
-                let plane = (piece.image + image) * job.target_channels + self.channel + channel;
-                for flat_row in rows.clone() {
-                    let from = (image * vertical.period + flat_row - piece.rows.start) * horizontal.period;
-                    let results = &results[channel * layout.target_len + from..];
-                    let row = phase.origin + (flat_row - phase.range.start) * vertical.targets.len();
-                    let place = Place {
-                        image: piece.image + image,
-                        channel: self.channel + channel,
-                        start: (plane * height + row) * width,
-                    };
-                    // SAFETY: every row of the target belongs to one piece, block and phase.
-                    let target = unsafe { job.target.row(place.start, width) };
-                    let values = if horizontal.targets.len() == 1 {
-                        &results[horizontal.targets[0].range.start..][..width]
-                    } else {
-                        interleave(layout, results, line);
-                        &*line
-                    };
-                    job.finish.row::<I>(place, values, target);
-                }
-            }
-        }
-    }
-}
-
-/// One row of the target from its phases, each 8 × `target_len` values after the one before.
-#[inline(always)]
-fn interleave(layout: &Layout, results: &[f32], line: &mut [f32]) {
-    let phases = &layout.axes[1].targets;
-    let of = |phase: usize| {
-        let from = phase * 8 * layout.target_len + phases[phase].range.start;
-        &results[from..][..phases[phase].range.len()]
-    };
-    if phases.len() == 2 {
-        let first = usize::from(phases[0].origin != 0 || phases[0].range.is_empty());
-        let (even, odd) = (of(first), of(1 - first));
-        for ((pair, &even), &odd) in line.chunks_exact_mut(2).zip(even).zip(odd) {
-            pair[0] = even;
-            pair[1] = odd;
-        }
-        if let (Some(last), true) = (line.last_mut(), even.len() > odd.len()) {
-            *last = even[odd.len()];
-        }
-        return;
-    }
-    for (index, phase) in phases.iter().enumerate() {
-        let target = line.iter_mut().skip(phase.origin).step_by(phases.len());
-        for (target, &value) in target.zip(of(index)) {
-            *target = value;
-        }
+    /// Where the flat positions of a piece end, of which the last row has `columns`.
+    fn end(&self, piece: &Piece, columns: usize) -> usize {
+        let [vertical, horizontal] = &self.layout.axes;
+        let rows = (piece.images - 1) * vertical.period + piece.rows.len();
+        (rows - 1) * horizontal.period + columns
     }
 }

@@ -176,7 +176,7 @@ impl<T: Float> Kernel for Plane<'_, T> {
     }
 }
 
-/// values = values ⊙ act′(z), by pieces of whole vectors.
+/// values = values ⊙ act′(z), by pieces that stay in the cache; what is left at the end is filled up to whole vectors.
 #[inline(always)]
 pub(super) fn slope_times<T: Float, I: Isa>(
     prologue: &Prologue<'_, T>,
@@ -184,13 +184,17 @@ pub(super) fn slope_times<T: Float, I: Isa>(
     x: &[T],
     values: &mut [T],
 ) {
-    const PIECE: usize = 64;
-    for (values, x) in values.chunks_mut(PIECE).zip(x.chunks(PIECE)) {
-        let mut padded = [T::default(); PIECE];
-        padded[..x.len()].copy_from_slice(x);
-        let len = x.len().next_multiple_of(16);
-        let (mut z, mut slope) = ([T::default(); PIECE], [MaybeUninit::new(T::default()); PIECE]);
-        prologue.apply::<I>(plane, &padded[..len], &mut z[..len], Some(&mut slope[..len]));
+    const PIECE: usize = 256;
+    let (mut z, mut slope) = ([T::default(); PIECE], [MaybeUninit::new(T::default()); PIECE]);
+    let mut padded = [T::default(); 16];
+    let whole = x.len() / 16 * 16;
+    let (values, last) = values.split_at_mut(whole.min(values.len()));
+    let pieces = values.chunks_mut(PIECE).zip(x[..whole].chunks(PIECE));
+    padded[..last.len()].copy_from_slice(&x[whole..]);
+    let filled = if last.is_empty() { 0 } else { padded.len() };
+    for (values, x) in pieces.chain([(last, &padded[..filled])]) {
+        let len = x.len();
+        prologue.apply::<I>(plane, x, &mut z[..len], Some(&mut slope[..len]));
         for (value, slope) in values.iter_mut().zip(&slope) {
             // SAFETY: initialised above.
             *value = *value * unsafe { slope.assume_init() };

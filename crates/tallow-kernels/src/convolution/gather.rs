@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::fused::Prologue;
 use super::layout::{Axis, Layout, Piece};
-use super::rows;
-use crate::dispatch::{Isa, Kernel};
+use super::{rows, winograd};
+use crate::dispatch::{self, Isa, Kernel, Path};
 
 /// Channels of a tensor (batch, channels, height, width).
 #[derive(Clone, Copy, Debug)]
@@ -20,19 +20,68 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// Fills `memory`, [channel][phase][flat]; `plane` has room for one channel of an image if there is a prologue.
+    pub(super) fn gather(
+        self,
+        path: Path,
+        layout: &Layout,
+        piece: &Piece,
+        memory: &mut [f32],
+        plane: &mut [f32],
+    ) {
+        let channel_len = layout.channel_len;
+        let gather = Gather {
+            layout,
+            piece,
+            source: self,
+            memory,
+            lens: [channel_len, layout.phase_len],
+            plane,
+        };
+        dispatch::run(path, gather);
+    }
+
+    /// Fills `memory`, [channel][stream][tile]; `flat` has room for one channel.
+    pub(super) fn spread(
+        self,
+        path: Path,
+        layout: &Layout,
+        piece: &Piece,
+        memory: &mut [f32],
+        [plane, flat]: [&mut [f32]; 2],
+    ) {
+        for (channel, streams) in memory.chunks_exact_mut(layout.channel_len).enumerate() {
+            let gather = Gather {
+                layout,
+                piece,
+                source: Source {
+                    first: self.first + channel,
+                    ..self
+                },
+                lens: [flat.len(); 2],
+                memory: flat,
+                plane,
+            };
+            dispatch::run(path, gather);
+            winograd::spread(path, flat, streams);
+        }
+    }
+
     fn plane(&self, image: usize, channel: usize, len: usize) -> &'a [f32] {
         &self.values[(image * self.of + self.first + channel) * len..][..len]
     }
 }
 
-/// Fills `memory`, `channels` × `channel_len` values.
-pub(super) struct Gather<'a> {
-    pub(super) layout: &'a Layout,
-    pub(super) piece: &'a Piece,
-    pub(super) source: Source<'a>,
-    pub(super) memory: &'a mut [f32],
+/// Fills `memory`, [channel][phase][flat].
+struct Gather<'a> {
+    layout: &'a Layout,
+    piece: &'a Piece,
+    source: Source<'a>,
+    memory: &'a mut [f32],
+    /// Values of a channel, and of one of its phases.
+    lens: [usize; 2],
     /// Room for one channel of an image, if there is a prologue.
-    pub(super) plane: &'a mut [f32],
+    plane: &'a mut [f32],
 }
 
 impl Kernel for Gather<'_> {
@@ -45,11 +94,12 @@ impl Kernel for Gather<'_> {
             piece,
             source,
             memory,
+            lens: [channel_len, phase_len],
             plane: room,
         } = self;
         let [vertical, horizontal] = &layout.axes;
         let plane_len = vertical.source * horizontal.source;
-        for (channel, memory) in memory.chunks_exact_mut(layout.channel_len).enumerate() {
+        for (channel, memory) in memory.chunks_exact_mut(channel_len).enumerate() {
             memory.fill(0.0);
             for image in 0..piece.images {
                 let mut plane = source.plane(piece.image + image, channel, plane_len);
@@ -64,7 +114,7 @@ impl Kernel for Gather<'_> {
                     .phases
                     .iter()
                     .flat_map(|&row| horizontal.phases.iter().map(move |&column| [row, column]));
-                for (phase, memory) in phases.zip(memory.chunks_exact_mut(layout.phase_len)) {
+                for (phase, memory) in phases.zip(memory.chunks_exact_mut(phase_len)) {
                     let start = image * vertical.period * horizontal.period;
                     copy_phase(layout, piece, phase, plane, &mut memory[start..]);
                 }

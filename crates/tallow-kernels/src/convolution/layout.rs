@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use super::shape::Shape;
+use super::winograd::{STREAMS, TILE};
 
 /// One axis of the images in memory and of what is computed from them.
 #[derive(Clone, Debug)]
@@ -140,6 +141,12 @@ impl Axis {
         }
     }
 
+    /// The axis with rows that begin at multiples of `tile`.
+    pub(super) fn tiled(mut self, tile: usize) -> Self {
+        self.period = self.period.next_multiple_of(tile);
+        self
+    }
+
     /// Flat positions of the target, over all of its phases.
     fn extent(&self) -> usize {
         self.targets
@@ -217,6 +224,27 @@ impl Layout {
             axes,
             pieces,
         }
+    }
+
+    /// The layout of images whose memory is the streams of Winograd's tiles: a channel has [`STREAMS`] of `phase_len`
+    /// tiles each, and is copied to [`Layout::flat_len`] values first. The horizontal axis must be tiled.
+    pub(super) fn of_streams(axes: [Axis; 2], batch: usize, channels: usize) -> Self {
+        let mut layout = Self::new(axes, batch, channels * STREAMS / TILE);
+        let [vertical, horizontal] = &layout.axes;
+        let row = horizontal.period / TILE;
+        let rows = |piece: &Piece| (piece.images - 1) * vertical.period + piece.rows.len();
+        let rows = layout.pieces.iter().map(rows).max().unwrap_or(0);
+        let tiles = (rows * row).next_multiple_of(16);
+        let tiles_read = vertical.reach * row + tiles;
+        layout.phase_len = (tiles_read.div_ceil(16) | 1) * 16;
+        layout.channel_len = STREAMS * layout.phase_len;
+        layout.target_len = TILE * tiles;
+        layout
+    }
+
+    /// Flat values of a channel from which its streams are made.
+    pub(super) fn flat_len(&self) -> usize {
+        TILE * self.phase_len + TILE * 16
     }
 
     /// Offsets in memory of the taps of one phase of the target, each with its place in the kernel of width `width`.

@@ -2,15 +2,17 @@
 //!
 //! The batch is cut into at most eight runs of pieces; a run adds to sums of its own, and the sums are added in order,
 //! so that the bytes depend on the shape alone. With many output channels, dy is turned to [position][channel] and a
-//! value of x multiplies a vector of channels; with few, vectors of positions are multiplied.
+//! value of x multiplies a vector of channels; with few, vectors of positions are multiplied. Where Winograd's tiles pay,
+//! the same sums run over tiles, once for each of their streams.
 
 use super::direct::suits;
 use super::fused::Prologue;
-use super::gather::{Gather, Source};
+use super::gather::Source;
 use super::layout::{Axis, Layout, Piece};
 use super::products::{Dy, Sums, Turn, accumulate, lanes};
 use super::rows;
 use super::shape::Shape;
+use super::winograd::{self, STREAMS, SpreadGradient, TILE};
 use crate::buffer::{as_place, assume_written, written};
 use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::{Result, area};
@@ -33,19 +35,27 @@ pub(super) fn weight_gradient(
 ) -> Result<Vec<f32>> {
     debug_assert!(suits(path, shape));
     let sizes = &shape.sizes;
-    let inputs = sizes.inputs / sizes.groups;
-    let layout = Layout::new(
-        [Axis::forward(shape, 0), Axis::forward(shape, 1)],
-        sizes.batch,
-        inputs,
-    );
+    let (inputs, outputs) = (sizes.inputs / sizes.groups, sizes.outputs / sizes.groups);
+    let axes = [Axis::forward(shape, 0), Axis::forward(shape, 1)];
+    let streams = winograd::pays(&axes, inputs, outputs);
+    let layout = if streams {
+        let [vertical, horizontal] = axes;
+        Layout::of_streams([vertical, horizontal.tiled(TILE)], sizes.batch, inputs)
+    } else {
+        Layout::new(axes, sizes.batch, inputs)
+    };
     let taps = layout.taps(
         &layout.axes[0].targets[0],
         &layout.axes[1].targets[0],
         sizes.kernel[1],
     );
-    let offsets: Vec<usize> = taps.into_iter().map(|(offset, _)| offset).collect();
-    let outputs = sizes.outputs / sizes.groups;
+    let offsets = taps.into_iter().map(|(offset, _)| offset);
+    let offsets: Vec<usize> = if streams {
+        // One for each row of the kernel, counted in tiles.
+        offsets.step_by(3).map(|offset| offset / TILE).collect()
+    } else {
+        offsets.collect()
+    };
     let (block, lanes) = match (outputs, lanes(path)) {
         (..=FEW, lanes) => (1, lanes),
         (outputs, lanes) if outputs <= lanes => (lanes, lanes),
@@ -55,6 +65,7 @@ pub(super) fn weight_gradient(
         path,
         shape,
         layout: &layout,
+        streams: if streams { STREAMS } else { 1 },
         offsets: &offsets,
         x: x.0,
         prologue: x.1,
@@ -66,7 +77,7 @@ pub(super) fn weight_gradient(
         blocks: outputs.div_ceil(block),
     };
     let units = sizes.groups * job.blocks;
-    let per_unit = area(area(inputs, offsets.len())?, lanes)?;
+    let per_unit = area(area(inputs, offsets.len())?, lanes * job.streams)?;
     let total = area(units, per_unit)?;
     let runs = ((1 << 22) / total).clamp(2, 8);
     let run = layout.pieces.len().div_ceil(runs);
@@ -97,6 +108,8 @@ struct Job<'a> {
     path: Path,
     shape: &'a Shape,
     layout: &'a Layout,
+    /// Sums of one tap or, with Winograd's tiles, of three: 1 or `STREAMS`.
+    streams: usize,
     offsets: &'a [usize],
     x: &'a [f32],
     prologue: Option<Prologue<'a, f32>>,
@@ -128,58 +141,60 @@ impl Job<'_> {
         };
         let plane_len = layout.axes[0].source * layout.axes[1].source;
         let plane_len = self.prologue.map_or(0, |_| plane_len);
-        let sizes = [self.inputs * layout.channel_len, dy_len, plane_len];
-        with_scratch(sizes, |[memory, turned, plane]| {
+        let (flat_len, spread_len) = if self.streams > 1 {
+            let tiles = rows * columns.div_ceil(TILE);
+            (layout.flat_len(), STREAMS * tiles * self.lanes)
+        } else {
+            (0, 0)
+        };
+        let sizes = [
+            self.inputs * layout.channel_len,
+            dy_len,
+            plane_len,
+            flat_len,
+            spread_len,
+        ];
+        with_scratch(sizes, |[memory, turned, plane, flat, spread]| {
             for piece in pieces {
                 let mut gathered = None;
                 for (index, sums) in sums.chunks_exact_mut(per_unit).enumerate() {
                     let (group, block) = ((first + index) / self.blocks, (first + index) % self.blocks);
                     if gathered != Some(group) {
-                        self.gather(piece, group, memory, plane);
+                        self.gather(piece, group, memory, [plane, flat]);
                         gathered = Some(group);
                     }
                     let channel = group * self.outputs + block * self.block;
+                    let rows = (self.outputs - block * self.block).min(self.block);
                     if self.block == 1 {
                         self.dots(piece, channel, memory, turned, sums);
+                    } else if self.streams > 1 {
+                        self.turn(piece, channel, rows, turned);
+                        self.tiles(piece, memory, turned, spread, sums);
                     } else {
-                        let rows = (self.outputs - block * self.block).min(self.block);
-                        self.outer(piece, channel, rows, memory, turned, sums);
+                        self.turn(piece, channel, rows, turned);
+                        self.outer(piece, memory, turned, sums);
                     }
                 }
             }
         });
     }
 
-    fn gather(&self, piece: &Piece, group: usize, memory: &mut [f32], plane: &mut [f32]) {
+    fn gather(&self, piece: &Piece, group: usize, memory: &mut [f32], [plane, flat]: [&mut [f32]; 2]) {
         let source = Source {
             values: self.x,
             of: self.shape.sizes.inputs,
             first: group * self.inputs,
             prologue: self.prologue,
         };
-        let layout = self.layout;
-        dispatch::run(
-            self.path,
-            Gather {
-                layout,
-                piece,
-                source,
-                memory,
-                plane,
-            },
-        );
+        if self.streams > 1 {
+            source.spread(self.path, self.layout, piece, memory, [plane, flat]);
+        } else {
+            source.gather(self.path, self.layout, piece, memory, plane);
+        }
     }
 
-    /// Vectors of output channels `channel..channel + rows`.
-    fn outer(
-        &self,
-        piece: &Piece,
-        channel: usize,
-        rows: usize,
-        memory: &[f32],
-        turned: &mut [f32],
-        sums: &mut [f32],
-    ) {
+    /// dy of output channels `channel..channel + rows` as [position][lane].
+    fn turn(&self, piece: &Piece, channel: usize, rows: usize, turned: &mut [f32]) {
         let columns = self.layout.axes[1].target;
         let positions = piece.rows.len() * columns;
         for image in 0..piece.images {
@@ -193,6 +208,11 @@ impl Job<'_> {
             };
             turn.run_on(self.path);
         }
+    }
+
+    /// Vectors of output channels.
+    fn outer(&self, piece: &Piece, memory: &[f32], turned: &[f32], sums: &mut [f32]) {
+        let columns = self.layout.axes[1].target;
         let starts: Vec<usize> = self.starts(piece).collect();
         let chunk = (POSITIONS / columns).max(1);
         let values = turned.chunks(chunk * columns * self.lanes);
@@ -204,6 +224,35 @@ impl Job<'_> {
                 lanes: self.lanes,
             };
             self.accumulate(memory, dy, sums);
+        }
+    }
+
+    /// Vectors of output channels, tile by tile: the sums of every stream.
+    fn tiles(&self, piece: &Piece, memory: &[f32], turned: &[f32], spread: &mut [f32], sums: &mut [f32]) {
+        let columns = self.layout.axes[1].target;
+        let row = columns.div_ceil(TILE);
+        let starts: Vec<usize> = self.starts(piece).map(|start| start / TILE).collect();
+        let stream_len = starts.len() * row * self.lanes;
+        let job = SpreadGradient {
+            dy: &turned[..starts.len() * columns * self.lanes],
+            columns,
+            lanes: self.lanes,
+            streams: &mut spread[..STREAMS * stream_len],
+        };
+        dispatch::run(self.path, job);
+        let chunk = (POSITIONS / row).max(1);
+        let per_stream = sums.len() / STREAMS;
+        for (stream, sums) in sums.chunks_exact_mut(per_stream).enumerate() {
+            let values = spread[stream * stream_len..][..stream_len].chunks(chunk * row * self.lanes);
+            for (starts, values) in starts.chunks(chunk).zip(values) {
+                let dy = Dy::Outer {
+                    values,
+                    starts,
+                    columns: row,
+                    lanes: self.lanes,
+                };
+                self.accumulate(&memory[stream * self.layout.phase_len..], dy, sums);
+            }
         }
     }
 
@@ -258,12 +307,26 @@ fn unpack(job: &Job<'_>, sums: &[f32], per_unit: usize) -> Result<Vec<f32>> {
                 |(output, target): (usize, &mut [_])| {
                     let (group, output) = (output / job.outputs, output % job.outputs);
                     let unit = group * job.blocks + output / job.block;
-                    let sums = sums[unit * per_unit..][..per_unit].chunks_exact(job.lanes);
+                    let sums = &sums[unit * per_unit..][..per_unit];
+                    let lane = output % job.block;
+                    if job.streams > 1 {
+                        let lanes = job.lanes;
+                        dispatch::run(
+                            job.path,
+                            UnpackStreams {
+                                sums,
+                                lanes,
+                                lane,
+                                target,
+                            },
+                        );
+                        return;
+                    }
                     dispatch::run(
                         job.path,
                         Unpack {
-                            sums,
-                            lane: (job.block > 1).then_some(output % job.block),
+                            sums: sums.chunks_exact(job.lanes),
+                            lane: (job.block > 1).then_some(lane),
                             target,
                         },
                     );
@@ -291,6 +354,30 @@ impl Kernel for Unpack<'_> {
                 Some(lane) => lanes[lane],
                 None => lanes.iter().sum(),
             });
+        }
+    }
+}
+
+struct UnpackStreams<'a> {
+    /// [stream][channel][row of the kernel][lane].
+    sums: &'a [f32],
+    lanes: usize,
+    lane: usize,
+    target: &'a mut [std::mem::MaybeUninit<f32>],
+}
+
+impl Kernel for UnpackStreams<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let per_stream = self.sums.len() / STREAMS;
+        for (index, target) in self.target.chunks_exact_mut(3).enumerate() {
+            let at = index * self.lanes + self.lane;
+            let six = [0, 1, 2, 3, 4, 5].map(|stream| self.sums[stream * per_stream + at]);
+            for (target, value) in target.iter_mut().zip(winograd::taps(six)) {
+                target.write(value);
+            }
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The weight in the order in which the tiles read it: [group][phase of the target][block][channel][tap][row of block].
+//! The weight in the order in which the tiles read it: [group][phase of the target][block][channel][tap][row of block];
+//! for Winograd's tiles [group][block][stream][channel][row of the kernel][row of block].
 
 use std::mem::MaybeUninit;
 
 use super::Convolution;
 use super::products::Turn;
-use crate::buffer::written;
+use super::winograd::{self, STREAMS};
+use crate::buffer::{as_place, written};
 use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::Result;
 use crate::parallel;
@@ -16,6 +18,15 @@ pub(super) enum Direction {
     Forward,
     /// dx from dy.
     Backward,
+}
+
+/// What the inner loop multiplies by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The taps as they are.
+    Taps,
+    /// Winograd's six weights of every three neighbouring taps, which follow each other.
+    Streams,
 }
 
 /// Neighbouring channels of the target that are computed together.
@@ -48,7 +59,7 @@ impl Packed {
     pub(super) fn new(
         path: Path,
         sizes: &Convolution,
-        direction: Direction,
+        (direction, form): (Direction, Form),
         weight: &[f32],
         taps: &[Vec<usize>],
     ) -> Result<Self> {
@@ -59,14 +70,18 @@ impl Packed {
             Direction::Forward => (inputs, outputs, inputs * kernel, kernel),
             Direction::Backward => (outputs, inputs, kernel, inputs * kernel),
         };
-        let blocks = blocks(targets);
+        let blocks = blocks(targets, form);
         let mut starts = vec![0];
         let mut jobs = Vec::new();
         for group in 0..sizes.groups {
             for taps in taps {
                 for block in &blocks {
                     let from = &weight[group * inputs * outputs * kernel + block.first * target_step..];
-                    let len = channels * taps.len() * block.width;
+                    let per_channel = match form {
+                        Form::Taps => taps.len() * block.width,
+                        Form::Streams => taps.len() / 3 * STREAMS * block.width,
+                    };
+                    let len = channels * per_channel;
                     jobs.push((from, taps, block, len));
                     starts.push(starts.last().copied().unwrap_or(0) + len);
                 }
@@ -86,6 +101,7 @@ impl Packed {
                         channel_step,
                         taps,
                         block,
+                        form,
                         target,
                     });
                 }
@@ -110,15 +126,15 @@ impl Packed {
     }
 }
 
-/// Blocks of eight; what is left has four rows, or one.
-fn blocks(targets: usize) -> Vec<Block> {
+/// Blocks of eight; what is left has four rows, or one, where the taps are multiplied as they are.
+fn blocks(targets: usize, form: Form) -> Vec<Block> {
     (0..targets)
         .step_by(8)
         .map(|first| {
             let rows = (targets - first).min(8);
-            let width = match rows {
-                1 => 1,
-                2..=4 => 4,
+            let width = match (form, rows) {
+                (Form::Taps, 1) => 1,
+                (Form::Taps, 2..=4) => 4,
                 _ => 8,
             };
             Block { first, rows, width }
@@ -132,37 +148,42 @@ struct Pack<'a> {
     channel_step: usize,
     taps: &'a [usize],
     block: &'a Block,
+    form: Form,
     target: &'a mut [MaybeUninit<f32>],
 }
 
-/// Values of a kernel up to which one channel of a block is turned on the stack.
-const TURNED: usize = 64;
+/// Places of a kernel up to which one channel of a block is turned on the stack.
+pub(super) const TURNED: usize = 64;
 
 impl Kernel for Pack<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self) {
+        match self.form {
+            Form::Taps => self.taps::<I>(),
+            Form::Streams => self.streams::<I>(),
+        }
+    }
+}
+
+impl Pack<'_> {
+    #[inline(always)]
+    fn taps<I: Isa>(self) {
         let &Block { rows, width, .. } = self.block;
         let per_channel = self.taps.len() * width;
-        let kernel = self.taps.iter().max().map_or(0, |tap| tap + 1);
         if per_channel == 0 {
             return;
         }
+        let mut turned = [[0.0; 8]; TURNED];
         for (channel, target) in self.target.chunks_exact_mut(per_channel).enumerate() {
             let from = &self.from[channel * self.channel_step..];
-            if rows == 8 && kernel <= TURNED {
-                let mut turned = [MaybeUninit::uninit(); 8 * TURNED];
-                let turn = Turn {
-                    from,
-                    step: self.target_step,
-                    rows,
-                    lanes: width,
-                    to: &mut turned[..8 * kernel],
-                };
-                turn.run::<I>();
+            if width == 8 && kernel_of(self.taps) <= TURNED {
+                turn::<I>(from, self.target_step, rows, self.taps, &mut turned);
                 for (&tap, target) in self.taps.iter().zip(target.chunks_exact_mut(8)) {
-                    target.copy_from_slice(&turned[8 * tap..][..8]);
+                    for (target, value) in target.iter_mut().zip(turned[tap]) {
+                        target.write(value);
+                    }
                 }
                 continue;
             }
@@ -175,4 +196,48 @@ impl Kernel for Pack<'_> {
             }
         }
     }
+
+    #[inline(always)]
+    fn streams<I: Isa>(self) {
+        let lines = self.taps.len() / 3;
+        let channels = self.target.len() / (STREAMS * lines * 8).max(1);
+        let mut turned = [[0.0; 8]; TURNED];
+        for channel in 0..channels {
+            let from = &self.from[channel * self.channel_step..];
+            turn::<I>(from, self.target_step, self.block.rows, self.taps, &mut turned);
+            for (line, taps) in self.taps.chunks_exact(3).enumerate() {
+                let [a, b, c] = [taps[0], taps[1], taps[2]].map(|tap| turned[tap]);
+                let mut spread = [[0.0; 8]; STREAMS];
+                for row in 0..8 {
+                    let six = winograd::weights([a[row], b[row], c[row]]);
+                    for (spread, value) in spread.iter_mut().zip(six) {
+                        spread[row] = value;
+                    }
+                }
+                for (stream, values) in spread.into_iter().enumerate() {
+                    let at = ((stream * channels + channel) * lines + line) * 8;
+                    self.target[at..at + 8].copy_from_slice(&values.map(MaybeUninit::new));
+                }
+            }
+        }
+    }
+}
+
+/// Places of a kernel, up to the last that is used.
+fn kernel_of(taps: &[usize]) -> usize {
+    taps.iter().max().map_or(0, |tap| tap + 1)
+}
+
+/// One channel of a block: for each place in the kernel (at most `TURNED`), the values of eight rows, zero beyond `rows`.
+#[inline(always)]
+fn turn<I: Isa>(from: &[f32], step: usize, rows: usize, taps: &[usize], turned: &mut [[f32; 8]; TURNED]) {
+    let places = &mut turned[..kernel_of(taps)];
+    let turn = Turn {
+        from,
+        step,
+        rows,
+        lanes: 8,
+        to: as_place(places.as_flattened_mut()),
+    };
+    turn.run::<I>();
 }
