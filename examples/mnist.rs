@@ -158,6 +158,7 @@ fn recipe(options: &Options, images: &Images) -> Recipe {
         checkpoint_every: if options.quick { 10 } else { 250 },
         shape: images.shape(),
         classes: CLASSES,
+        patch: 2,
         channels: None,
     }
 }

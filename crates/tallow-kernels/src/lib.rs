@@ -68,7 +68,7 @@ pub use normal::{normals_from_bits, normals_from_bits_on, normals_from_bytes, un
 pub use reduce::{lerp, squared_norm};
 pub use resample::{Axis, resample};
 pub use residual_block::{BlockGradients, BlockState, Injection, ResidualBlock};
-pub use rows::{channel_sums, join_rows, shift_rows, split_rows};
+pub use rows::{channel_sums, join_rows, shift_each, shift_rows, split_rows, sum_of_rows};
 pub use sgd::{Momentum, SgdFactors, SgdStep};
 pub use sinkhorn::{Marginals, Plan, Sinkhorn};
 pub use softmax::Softmax;

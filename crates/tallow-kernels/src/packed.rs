@@ -11,6 +11,7 @@ use crate::dispatch::{self, Isa, Kernel, Path};
 use crate::error::{Result, area, check_length};
 use crate::float::Float;
 use crate::product::{Matrix, multiply};
+use crate::turn::{SIDE, Square, turn};
 
 /// W as the forward pass reads it.
 pub(crate) struct Packed<'a, T> {
@@ -174,7 +175,6 @@ impl<T: Float> Kernel for Transpose<'_, T> {
     /// By squares: whole cache lines are read and written, the turn happens in the first-level cache.
     #[inline(always)]
     fn run<I: Isa>(self) {
-        const SIDE: usize = 16;
         let Self {
             values,
             rows,
@@ -185,15 +185,21 @@ impl<T: Float> Kernel for Transpose<'_, T> {
             let height = SIDE.min(rows - top);
             for left in (0..columns).step_by(SIDE) {
                 let width = SIDE.min(columns - left);
-                let mut turned = [[T::default(); SIDE]; SIDE];
-                for row in 0..height {
-                    let source = &values[(top + row) * columns + left..][..width];
-                    for (turned, &value) in turned.iter_mut().zip(source) {
-                        turned[row] = value;
+                let mut square: Square<T> = [[T::default(); SIDE]; SIDE];
+                for (row, square) in square[..height].iter_mut().enumerate() {
+                    let source = &values[(top + row) * columns + left..];
+                    match source.first_chunk() {
+                        Some(whole) if width == SIDE => *square = *whole,
+                        _ => square[..width].copy_from_slice(&source[..width]),
                     }
                 }
-                for (column, turned) in turned[..width].iter().enumerate() {
-                    out[(left + column) * rows + top..][..height].copy_from_slice(&turned[..height]);
+                turn::<T, I>(&mut square);
+                for (column, square) in square[..width].iter().enumerate() {
+                    let target = &mut out[(left + column) * rows + top..];
+                    match target.first_chunk_mut() {
+                        Some(whole) if height == SIDE => *whole = *square,
+                        _ => target[..height].copy_from_slice(&square[..height]),
+                    }
                 }
             }
         }

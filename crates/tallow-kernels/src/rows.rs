@@ -40,6 +40,56 @@ pub fn shift_rows<T: Float>(x: &[T], shifts: &[T]) -> Result<Vec<T>> {
     }
 }
 
+/// `x` in rows of the length of `shift`, which is added to each.
+///
+/// # Errors
+///
+/// When the length of `x` is not a multiple of that of `shift`.
+pub fn shift_each<T: Float>(x: &[T], shift: &[T]) -> Result<Vec<T>> {
+    let at_once = rows_at_once(shift.len()) * shift.len().max(1);
+    whole_rows("x", x.len(), shift.len())?;
+    // SAFETY: the pieces cover y, and each writes as many values as it reads of x.
+    unsafe {
+        written(x.len(), |y| {
+            let tasks: Vec<_> = y.chunks_mut(at_once).zip(x.chunks(at_once)).collect();
+            parallel::for_each(x.len(), tasks, |(y, x)| {
+                let rows = y.chunks_exact_mut(shift.len()).zip(x.chunks_exact(shift.len()));
+                for (y, x) in rows {
+                    for ((y, &x), &shift) in y.iter_mut().zip(x).zip(shift) {
+                        y.write(x + shift);
+                    }
+                }
+            });
+            Ok::<(), Error>(())
+        })
+    }
+}
+
+/// The sum of the rows of `x`, each of `width` values.
+///
+/// # Errors
+///
+/// When the length of `x` is not a multiple of `width`.
+pub fn sum_of_rows<T: Float>(x: &[T], width: usize) -> Result<Vec<T>> {
+    whole_rows("x", x.len(), width)?;
+    let mut sums = vec![T::default(); width];
+    let tasks: Vec<_> = sums.chunks_mut(PIECE / 8).enumerate().collect();
+    parallel::for_each(x.len(), tasks, |(index, sums)| {
+        for row in x.chunks_exact(width) {
+            let row = &row[index * (PIECE / 8)..][..sums.len()];
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum = *sum + value;
+            }
+        }
+    });
+    Ok(sums)
+}
+
+fn whole_rows(name: &'static str, len: usize, width: usize) -> Result<()> {
+    let rows = len.checked_div(width).unwrap_or(0);
+    check_length(name, len, rows * width)
+}
+
 /// The sum of each of `rows` rows of `x`.
 ///
 /// # Errors

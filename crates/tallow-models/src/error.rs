@@ -123,6 +123,18 @@ pub enum Error {
     /// A path that cannot be.
     #[error(transparent)]
     Schedule(#[from] tallow_schedules::Error),
+    /// Patches that do not tile the images.
+    #[error(
+        "patches of {patch} x {patch} pixels do not tile images of {height} x {width}: choose a divisor of both sides"
+    )]
+    Patch {
+        /// Side of a patch.
+        patch: usize,
+        /// Rows of an image.
+        height: usize,
+        /// Columns of an image.
+        width: usize,
+    },
     /// A layer that cannot be built or called.
     #[error(transparent)]
     Layer(#[from] tallow_nn::Error),

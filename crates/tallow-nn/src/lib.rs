@@ -39,6 +39,7 @@ mod norm_op;
 mod optimizer;
 mod parameters;
 mod plan;
+mod positions;
 mod post_hoc;
 mod power_profile;
 mod radam;
@@ -87,6 +88,7 @@ pub use multi_head_attention::{MultiHeadAttention, MultiHeadAttentionConfig, Pro
 pub use optimizer::Optimizer;
 pub use parameters::Parameters;
 pub use plan::Plan;
+pub use positions::{add_positions, add_positions_dual};
 pub use post_hoc::{PostHocEma, reconstruct, snapshot_profile};
 pub use power_profile::{PowerProfile, ProfileFit, gamma_of_sigma_rel, sigma_rel_of_gamma};
 pub use radam::{RAdam, RAdamConfig};

@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use tallow::denoisers::{Call, Network};
 use tallow::nn::{
     Activation, Init, LayerNorm, Linear, Modulation, Scope, TransformerBlock, TransformerBlockConfig,
-    activate,
+    activate, add_positions,
 };
 
 const SIDE: usize = 28;
@@ -66,7 +66,7 @@ impl Dit {
         let patches = patches
             .permute((0, 1, 3, 2, 4))?
             .reshape((batch, TOKENS, PATCH * PATCH))?;
-        let mut h = self.patch.forward(&patches)?.broadcast_add(&self.position)?;
+        let mut h = add_positions(&self.patch.forward(&patches)?, &self.position)?;
         for (modulation, block) in &self.blocks {
             h = block.forward(&h, &modulation.forward(&condition)?)?;
         }

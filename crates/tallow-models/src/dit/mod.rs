@@ -19,7 +19,7 @@ use candle_core::{DType, Tensor};
 use tallow_denoisers::{Call, Network};
 use tallow_nn::{
     Activation, Init, LayerNorm, Linear, LinearInit, Modulation, Scope, TransformerBlock,
-    TransformerBlockConfig, activate,
+    TransformerBlockConfig, activate, add_positions,
 };
 
 pub use config::{DitConfig, DitStart, Embedders, TimeWaves};
@@ -137,7 +137,7 @@ impl Dit {
         let (weight, bias) = &self.patch;
         let weight = weight.reshape((width, channels * patch * patch))?;
         let tokens = Linear::from_tensors(&weight, Some(bias))?.forward(&patches)?;
-        Ok(tokens.broadcast_add(self.positions(x)?)?)
+        Ok(add_positions(&tokens, self.positions(x)?)?)
     }
 
     fn positions(&self, x: &Tensor) -> Result<&Tensor> {
