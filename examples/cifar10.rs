@@ -110,7 +110,6 @@ fn main() -> Outcome {
         checkpoint_every: few(options.checkpoint_every, 3),
         shape: images.shape(),
         classes: CLASSES,
-        patch: 1,
         channels: options.channels.map(|channels| channels as usize),
     };
     let each = few(options.samples, 2) as usize;

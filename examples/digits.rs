@@ -81,7 +81,6 @@ fn main() -> Outcome {
         checkpoint_every: if options.quick { 10 } else { 250 },
         shape: images.shape(),
         classes: CLASSES,
-        patch: 1,
         channels: None,
     };
     let data = ten_of_each(&images)?;

@@ -156,7 +156,6 @@ fn editor(options: &Options, images: &Images) -> Result<Editor, Failure> {
         checkpoint_every: 250,
         shape: images.shape(),
         classes: CLASSES,
-        patch: 1,
         channels: None,
     };
     let folder = if found { &options.trained } else { &options.out };

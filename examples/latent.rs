@@ -118,7 +118,6 @@ fn main() -> Outcome {
         checkpoint_every: few(250, 5),
         shape: [channels, height, width],
         classes: CLASSES,
-        patch: 1,
         channels: None,
     };
     let labels = Tensor::new(images.labels(), &candle_core::Device::Cpu)?;

@@ -115,6 +115,8 @@ fn main() -> Outcome {
             Ok(())
         },
     )?;
+    // As pictures are: what is brighter than white is white.
+    let samples = samples.clamp(-1f32, 1f32)?;
     let sample_seconds = sampling.elapsed().as_secs_f64();
     film.save(out.file("journey.gif"))?;
     let title = format!("MNIST, {:?}, guidance {}", options.objective, options.guidance);
@@ -158,7 +160,6 @@ fn recipe(options: &Options, images: &Images) -> Recipe {
         checkpoint_every: if options.quick { 10 } else { 250 },
         shape: images.shape(),
         classes: CLASSES,
-        patch: 2,
         channels: None,
     }
 }

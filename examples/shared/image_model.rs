@@ -10,7 +10,7 @@ use serde::Serialize;
 use tallow::datasets::{LastBatch, Prefetch, Rows, Shuffled};
 use tallow::denoisers::guidance::{Batched, Scale};
 use tallow::denoisers::{Condition, Guided, Network, Parameterization, PerSample, TimeInput};
-use tallow::models::{Dit, DitConfig, Patched, UNet, UNetClasses, UNetConfig};
+use tallow::models::{Dit, DitConfig, UNet, UNetClasses, UNetConfig};
 use tallow::nn::{AdamW, AdamWConfig, Ema, EmaDecay, Parameters, Scope, View};
 use tallow::objectives::{LabelDropout, Regression, TimeSampling};
 use tallow::schedules::{Prediction, RectifiedFlow, Schedule, TimeGrid, Trigonometric, Ve, VpLinear};
@@ -143,8 +143,6 @@ pub struct Recipe {
     pub shape: [usize; 3],
     /// Classes of the data.
     pub classes: usize,
-    /// Pixels on the side of the patches that the U-Net takes as channels; 1 for none.
-    pub patch: usize,
     /// Channels of the U-Net's finest resolution, or of the transformer's tokens; the network's own if `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
@@ -171,11 +169,11 @@ impl Recipe {
         }
         Ok(match self.model {
             Architecture::Unet => {
-                let mut config = self.unet();
+                let mut config = UNetConfig::small(channels, height, self.classes + 1);
                 if let Some(channels) = self.channels {
                     widen(&mut config, channels);
                 }
-                Box::new(Patched::new(UNet::new(scope, config)?, self.patch)?)
+                Box::new(UNet::new(scope, config)?)
             }
             Architecture::Ddpm => {
                 let mut config = UNetConfig {
@@ -204,22 +202,6 @@ impl Recipe {
                 Box::new(Dit::new(scope, config)?)
             }
         })
-    }
-
-    /// The small U-Net; of patches, two levels of it.
-    fn unet(&self) -> UNetConfig {
-        let [channels, size, _] = self.shape;
-        if self.patch <= 1 {
-            return UNetConfig::small(channels, size, self.classes + 1);
-        }
-        let pixels = channels * self.patch * self.patch;
-        let mut config = UNetConfig {
-            size: Some([size / self.patch; 2]),
-            levels: UNetConfig::new(pixels, &[32, 64]).levels,
-            ..UNetConfig::small(pixels, size / self.patch, self.classes + 1)
-        };
-        config.attend(1);
-        config
     }
 
     /// Trains on `data`, rows of this shape with labels, from the newest checkpoint in `folder` if there is one; the averaged weights, and how long it took.
