@@ -20,6 +20,9 @@ pub use tallow_solvers as solvers;
 #[cfg(feature = "train")]
 pub use tallow_train as train;
 
+#[cfg(doc)]
+pub mod names;
+
 /// What most programs use: `use tallow::prelude::*;`.
 pub mod prelude {
     pub use std::sync::Arc;
