@@ -9,10 +9,12 @@
 //! gradients are right but cost several passes on one thread.
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor};
-use tallow_kernels::{channel_sums, join_rows, shift_rows, split_rows};
+use tallow_kernels::{join_rows, split_rows};
 
 use crate::dual::Dual;
 use crate::error::{Error, Result};
+use crate::norm::same_place;
+use crate::shift_op::ShiftOp;
 use crate::slices::{Element, kernels_take, values, with_values};
 
 /// x, (B, C, …), with one number added to each channel of each image: `shift` is (B, C).
@@ -30,7 +32,7 @@ pub fn shift_channels(x: &Tensor, shift: &Tensor) -> Result<Tensor> {
     }
     same_place(layer, x, shift)?;
     if kernels_take(x) {
-        return Ok(x.contiguous()?.apply_op2(&shift.contiguous()?, ShiftOp)?);
+        return Ok(x.contiguous()?.apply_op2(&shift.contiguous()?, ShiftOp::Rows)?);
     }
     let mut shape = vec![1; x.rank()];
     shape[..2].copy_from_slice(&[batch, channels]);
@@ -96,81 +98,6 @@ fn input(layer: &str, wanted: &str, got: &Tensor) -> Error {
         layer: layer.to_owned(),
         wanted: wanted.to_owned(),
         got: got.shape().clone(),
-    }
-}
-
-fn same_place(layer: &str, first: &Tensor, second: &Tensor) -> Result<()> {
-    if first.dtype() != second.dtype() {
-        return Err(Error::Type {
-            layer: layer.to_owned(),
-            wanted: first.dtype(),
-            got: second.dtype(),
-        });
-    }
-    if !first.device().same_device(second.device()) {
-        return Err(Error::Place {
-            layer: layer.to_owned(),
-            wanted: first.device().clone(),
-            got: second.device().clone(),
-        });
-    }
-    Ok(())
-}
-
-struct ShiftOp;
-
-impl ShiftOp {
-    fn forward<T: Element>(
-        x: (&CpuStorage, &Layout),
-        shift: (&CpuStorage, &Layout),
-    ) -> candle_core::Result<CpuStorage> {
-        let (x, shift) = (values::<T>(x.0, x.1)?, values::<T>(shift.0, shift.1)?);
-        let y = shift_rows(x, shift).map_err(candle_core::Error::wrap)?;
-        Ok(T::to_cpu_storage_owned(y))
-    }
-
-    fn sums<T: Element>(dy: &Tensor, shift: &Tensor) -> candle_core::Result<Tensor> {
-        let sums = with_values::<T, _>(dy, |dy| {
-            channel_sums(dy, shift.elem_count()).map_err(candle_core::Error::wrap)
-        })?;
-        Tensor::from_vec(sums, shift.shape(), dy.device())
-    }
-}
-
-impl CustomOp2 for ShiftOp {
-    fn name(&self) -> &'static str {
-        "shift-channels"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        shift: &CpuStorage,
-        shift_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (at, by) = ((x, x_layout), (shift, shift_layout));
-        let y = match x {
-            CpuStorage::F64(_) => Self::forward::<f64>(at, by)?,
-            _ => Self::forward::<f32>(at, by)?,
-        };
-        Ok((y, x_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        shift: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let dy = dy.contiguous()?;
-        let sums = match (shift.track_op(), dy.dtype()) {
-            (false, _) => None,
-            (true, DType::F64) => Some(Self::sums::<f64>(&dy, shift)?),
-            (true, _) => Some(Self::sums::<f32>(&dy, shift)?),
-        };
-        Ok((x.track_op().then_some(dy), sums))
     }
 }
 

@@ -50,6 +50,7 @@ mod rms_norm;
 mod rule;
 mod scope;
 mod sgd;
+mod shift_op;
 mod sinusoidal;
 mod slices;
 mod softmax;

@@ -5,13 +5,13 @@
 //!
 //! Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5; Dosovitskiy et al. 2021, arXiv:2010.11929 (learned).
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor};
-use tallow_kernels::{shift_each, sum_of_rows};
+use candle_core::Tensor;
 
 use crate::dual::Dual;
 use crate::error::{Error, Result};
 use crate::norm::same_place;
-use crate::slices::{Element, kernels_take, values, with_values};
+use crate::shift_op::ShiftOp;
+use crate::slices::kernels_take;
 
 /// x + positions: x is (B, …), the positions have the shape of one entry, (…) or (1, …).
 ///
@@ -24,7 +24,7 @@ pub fn add_positions(x: &Tensor, positions: &Tensor) -> Result<Tensor> {
         return Ok(x.broadcast_add(positions)?);
     }
     let positions = positions.contiguous()?;
-    Ok(x.contiguous()?.apply_op2(&positions, AddOp)?)
+    Ok(x.contiguous()?.apply_op2(&positions, ShiftOp::Each)?)
 }
 
 /// [`add_positions`] with its derivative along the tangents of both: ẋ + ṗ.
@@ -54,65 +54,10 @@ fn check(x: &Tensor, positions: &Tensor) -> Result<()> {
     same_place("embeddings of positions", x, positions)
 }
 
-struct AddOp;
-
-impl AddOp {
-    fn forward<T: Element>(
-        x: (&CpuStorage, &Layout),
-        positions: (&CpuStorage, &Layout),
-    ) -> candle_core::Result<CpuStorage> {
-        let (x, positions) = (values::<T>(x.0, x.1)?, values::<T>(positions.0, positions.1)?);
-        let y = shift_each(x, positions).map_err(candle_core::Error::wrap)?;
-        Ok(T::to_cpu_storage_owned(y))
-    }
-
-    fn sum<T: Element>(dy: &Tensor, positions: &Tensor) -> candle_core::Result<Tensor> {
-        let sum = with_values::<T, _>(dy, |dy| {
-            sum_of_rows(dy, positions.elem_count()).map_err(candle_core::Error::wrap)
-        })?;
-        Tensor::from_vec(sum, positions.shape(), dy.device())
-    }
-}
-
-impl CustomOp2 for AddOp {
-    fn name(&self) -> &'static str {
-        "add positions"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        positions: &CpuStorage,
-        positions_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (at, by) = ((x, x_layout), (positions, positions_layout));
-        let y = match x {
-            CpuStorage::F64(_) => Self::forward::<f64>(at, by)?,
-            _ => Self::forward::<f32>(at, by)?,
-        };
-        Ok((y, x_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        positions: &Tensor,
-        _y: &Tensor,
-        dy: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let dy = dy.contiguous()?;
-        let sum = match (positions.track_op(), dy.dtype()) {
-            (false, _) => None,
-            (true, DType::F64) => Some(Self::sum::<f64>(&dy, positions)?),
-            (true, _) => Some(Self::sum::<f32>(&dy, positions)?),
-        };
-        Ok((x.track_op().then_some(dy), sum))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::testing::{check_dual, check_gradients, distance, random};
 

@@ -67,7 +67,21 @@ fn sizes_around_tiles() -> Vec<Convolution> {
     }
     // Bands of a large image, alone and with stride, dilation and groups.
     let large = square(2, 6, 10, 75, 61);
+    // The same by Winograd's tiles.
+    let tiled = square(2, 9, 10, 75, 61);
     all.extend([
+        tiled,
+        Convolution {
+            dilation: [2, 1],
+            padding: [2, 1],
+            groups: 2,
+            ..square(3, 16, 24, 14, 15)
+        },
+        Convolution {
+            kernel: [1, 3],
+            padding: [0, 0],
+            ..square(3, 9, 11, 4, 9)
+        },
         large,
         Convolution {
             stride: [2, 3],

@@ -82,7 +82,7 @@ impl Target {
 
     /// # Safety
     ///
-    /// No two rows overlap, and each is asked for once.
+    /// No two rows that are in use at the same time overlap.
     #[allow(clippy::mut_from_ref, reason = "rows are apart")]
     unsafe fn row(&self, start: usize, len: usize) -> &mut [MaybeUninit<f32>] {
         assert!(start + len <= self.1);
