@@ -10,8 +10,8 @@ use std::ops::Range;
 use super::columns::is_image;
 use super::fused::Prologue;
 use super::gather::Source;
-use super::layout::{Axis, Layout, Piece};
-use super::pack::{Direction, Form, Packed, TURNED};
+use super::layout::{Axis, Form, Layout, Piece};
+use super::pack::{Direction, Packed};
 use super::shape::Shape;
 use super::tiles::{Sweep, sweep};
 use super::winograd::{self, STREAMS, TILE};
@@ -80,20 +80,7 @@ fn convolve(
         Direction::Forward => (sizes.inputs, sizes.outputs),
         Direction::Backward => (sizes.outputs, sizes.inputs),
     };
-    let form = if winograd::pays(&axes, of / sizes.groups, targets / sizes.groups)
-        && sizes.kernel[0] * sizes.kernel[1] <= TURNED
-    {
-        Form::Streams
-    } else {
-        Form::Taps
-    };
-    let [vertical, horizontal] = axes;
-    let layout = match form {
-        Form::Taps => Layout::new([vertical, horizontal], sizes.batch, of / sizes.groups),
-        Form::Streams => {
-            Layout::of_streams([vertical, horizontal.tiled(TILE)], sizes.batch, of / sizes.groups)
-        }
-    };
+    let (form, layout) = Layout::chosen(axes, sizes.batch, of / sizes.groups, targets / sizes.groups);
     let [vertical, horizontal] = &layout.axes;
     let mut offsets = Vec::new();
     let mut places = Vec::new();
@@ -102,12 +89,8 @@ fn convolve(
             let mut taps = layout.taps(row, column, sizes.kernel[1]);
             // Memory is read fastest upwards.
             taps.sort_unstable();
-            let (mut o, p): (Vec<_>, Vec<_>) = taps.into_iter().unzip();
-            if form == Form::Streams {
-                // One for each row of the kernel, counted in tiles.
-                o = o.into_iter().step_by(3).map(|offset| offset / TILE).collect();
-            }
-            offsets.push(o);
+            let (o, p): (Vec<_>, Vec<_>) = taps.into_iter().unzip();
+            offsets.push(Layout::read(form, o));
             places.push(p);
         }
     }

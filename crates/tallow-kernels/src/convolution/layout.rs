@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use super::shape::Shape;
-use super::winograd::{STREAMS, TILE};
+use super::winograd::{self, STREAMS, TILE};
 
 /// One axis of the images in memory and of what is computed from them.
 #[derive(Clone, Debug)]
@@ -142,7 +142,7 @@ impl Axis {
     }
 
     /// The axis with rows that begin at multiples of `tile`.
-    pub(super) fn tiled(mut self, tile: usize) -> Self {
+    fn tiled(mut self, tile: usize) -> Self {
         self.period = self.period.next_multiple_of(tile);
         self
     }
@@ -166,6 +166,15 @@ pub(super) struct Piece {
     pub(super) rows: Range<usize>,
 }
 
+/// What the memory of a task holds, and what the inner loop multiplies it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Flat images, by the taps as they are.
+    Taps,
+    /// The streams of Winograd's tiles, by their six weights of every three neighbouring taps.
+    Streams,
+}
+
 /// The memory of one task, and the pieces that a batch is cut into.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
@@ -184,8 +193,18 @@ pub(super) struct Layout {
 const OVERRUN: usize = 16;
 
 impl Layout {
-    /// The layout for a batch of images with `channels` channels of the source at a time.
-    pub(super) fn new(axes: [Axis; 2], batch: usize, channels: usize) -> Self {
+    /// The layout for a batch of images with `channels` channels of the source at a time, for so many of the target.
+    pub(super) fn chosen(axes: [Axis; 2], batch: usize, channels: usize, targets: usize) -> (Form, Self) {
+        if !winograd::pays(&axes, channels, targets) {
+            return (Form::Taps, Self::of_taps(axes, batch, channels));
+        }
+        let [vertical, horizontal] = axes;
+        let axes = [vertical, horizontal.tiled(TILE)];
+        (Form::Streams, Self::of_streams(axes, batch, channels))
+    }
+
+    /// The layout of flat images.
+    fn of_taps(axes: [Axis; 2], batch: usize, channels: usize) -> Self {
         let (extent, step) = (axes[0].extent(), axes[1].period);
         // About a quarter of a second-level cache, and enough positions to fill the tiles.
         let wanted = ((1 << 17) / channels.max(1)).clamp(192, 960);
@@ -228,8 +247,8 @@ impl Layout {
 
     /// The layout of images whose memory is the streams of Winograd's tiles: a channel has [`STREAMS`] of `phase_len`
     /// tiles each, and is copied to [`Layout::flat_len`] values first. The horizontal axis must be tiled.
-    pub(super) fn of_streams(axes: [Axis; 2], batch: usize, channels: usize) -> Self {
-        let mut layout = Self::new(axes, batch, channels * STREAMS / TILE);
+    fn of_streams(axes: [Axis; 2], batch: usize, channels: usize) -> Self {
+        let mut layout = Self::of_taps(axes, batch, channels * STREAMS / TILE);
         let [vertical, horizontal] = &layout.axes;
         let row = horizontal.period / TILE;
         let rows = |piece: &Piece| (piece.images - 1) * vertical.period + piece.rows.len();
@@ -245,6 +264,19 @@ impl Layout {
     /// Flat values of a channel from which its streams are made.
     pub(super) fn flat_len(&self) -> usize {
         TILE * self.phase_len + TILE * 16
+    }
+
+    /// The offsets that the inner loop reads at, from those of all taps in ascending order: with tiles one for each row of the
+    /// kernel, counted in tiles.
+    pub(super) fn read(form: Form, offsets: Vec<usize>) -> Vec<usize> {
+        match form {
+            Form::Taps => offsets,
+            Form::Streams => offsets
+                .into_iter()
+                .step_by(3)
+                .map(|offset| offset / TILE)
+                .collect(),
+        }
     }
 
     /// Offsets in memory of the taps of one phase of the target, each with its place in the kernel of width `width`.

@@ -8,7 +8,7 @@
 use super::direct::suits;
 use super::fused::Prologue;
 use super::gather::Source;
-use super::layout::{Axis, Layout, Piece};
+use super::layout::{Axis, Form, Layout, Piece};
 use super::products::{Dy, Sums, Turn, accumulate, lanes};
 use super::rows;
 use super::shape::Shape;
@@ -37,25 +37,13 @@ pub(super) fn weight_gradient(
     let sizes = &shape.sizes;
     let (inputs, outputs) = (sizes.inputs / sizes.groups, sizes.outputs / sizes.groups);
     let axes = [Axis::forward(shape, 0), Axis::forward(shape, 1)];
-    let streams = winograd::pays(&axes, inputs, outputs);
-    let layout = if streams {
-        let [vertical, horizontal] = axes;
-        Layout::of_streams([vertical, horizontal.tiled(TILE)], sizes.batch, inputs)
-    } else {
-        Layout::new(axes, sizes.batch, inputs)
-    };
+    let (form, layout) = Layout::chosen(axes, sizes.batch, inputs, outputs);
     let taps = layout.taps(
         &layout.axes[0].targets[0],
         &layout.axes[1].targets[0],
         sizes.kernel[1],
     );
-    let offsets = taps.into_iter().map(|(offset, _)| offset);
-    let offsets: Vec<usize> = if streams {
-        // One for each row of the kernel, counted in tiles.
-        offsets.step_by(3).map(|offset| offset / TILE).collect()
-    } else {
-        offsets.collect()
-    };
+    let offsets = Layout::read(form, taps.into_iter().map(|(offset, _)| offset).collect());
     let (block, lanes) = match (outputs, lanes(path)) {
         (..=FEW, lanes) => (1, lanes),
         (outputs, lanes) if outputs <= lanes => (lanes, lanes),
@@ -65,7 +53,10 @@ pub(super) fn weight_gradient(
         path,
         shape,
         layout: &layout,
-        streams: if streams { STREAMS } else { 1 },
+        streams: match form {
+            Form::Taps => 1,
+            Form::Streams => STREAMS,
+        },
         offsets: &offsets,
         x: x.0,
         prologue: x.1,

@@ -4,6 +4,7 @@
 use std::mem::MaybeUninit;
 
 use super::Convolution;
+use super::layout::Form;
 use super::products::Turn;
 use super::winograd::{self, STREAMS};
 use crate::buffer::{as_place, written};
@@ -18,15 +19,6 @@ pub(super) enum Direction {
     Forward,
     /// dx from dy.
     Backward,
-}
-
-/// What the inner loop multiplies by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// The taps as they are.
-    Taps,
-    /// Winograd's six weights of every three neighbouring taps, which follow each other.
-    Streams,
 }
 
 /// Neighbouring channels of the target that are computed together.

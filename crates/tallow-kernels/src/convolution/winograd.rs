@@ -23,6 +23,7 @@ use std::marker::PhantomData;
 
 use super::lanes::Lanes;
 use super::layout::Axis;
+use super::pack::TURNED;
 use crate::dispatch::{self, Isa, Kernel, Path};
 
 /// Values of a row that one tile gives.
@@ -34,7 +35,7 @@ pub(super) const STREAMS: usize = 6;
 /// Channels below which the transforms cost more than they save.
 const FEW: usize = 8;
 
-/// The points: a, b, and their cubes' halves and doubles by a² = ½, b² = 2.
+/// The points a and b: a² = ½, b² = 2.
 const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
 const B: f32 = std::f32::consts::SQRT_2;
 
@@ -44,10 +45,7 @@ pub(super) fn pays(axes: &[Axis; 2], channels: usize, targets: usize) -> bool {
     let [vertical, horizontal] = axes;
     let three = |axis: &Axis| {
         let shifts = axis.targets[0].taps.iter().map(|tap| tap.shift);
-        axis.targets[0].range.start == 0
-            && shifts.clone().count() == 3
-            && shifts.sum::<usize>() == 3
-            && axis.reach == 2
+        shifts.clone().count() == 3 && shifts.sum::<usize>() == 3 && axis.reach == 2
     };
     // Half of the products are saved: rows must not grow by as much.
     let period = horizontal.period.next_multiple_of(TILE);
@@ -56,7 +54,8 @@ pub(super) fn pays(axes: &[Axis; 2], channels: usize, targets: usize) -> bool {
         && plain(vertical)
         && plain(horizontal)
         && three(horizontal)
-        && vertical.targets[0].range.start == 0
+        && axes.iter().all(|axis| axis.targets[0].range.start == 0)
+        && 3 * vertical.targets[0].taps.len() <= TURNED
         && 3 * period <= 4 * horizontal.period
 }
 
