@@ -167,7 +167,8 @@ impl Images {
     }
 
     /// Two halves that a seed decides, for a distance between data and data that no model comes into; the first has the odd
-    /// image. Each keeps the order of the whole.
+    /// image. The seed decides the order in each as well, so that the first images of a half are a sample of the whole even
+    /// where the data are not: the first half of MNIST's test images is of tidier writers than the second.
     ///
     /// # Errors
     ///
@@ -181,10 +182,8 @@ impl Images {
                 allowed: "of which there are at least 2",
             });
         }
-        let mut rows = order(self.rows(), seed, u64::MAX);
-        let (first, second) = rows.split_at_mut(self.rows().div_ceil(2));
-        first.sort_unstable();
-        second.sort_unstable();
+        let rows = order(self.rows(), seed, u64::MAX);
+        let (first, second) = rows.split_at(self.rows().div_ceil(2));
         Ok([self.subset(first)?, self.subset(second)?])
     }
 
