@@ -168,7 +168,7 @@ fn images(arguments: &Evaluate, trained: &Trained, device: &Device) -> Result<()
     ))
 }
 
-/// The first of some images, as many as were asked for.
+/// A sample of some images, as many as were asked for.
 fn counted(arguments: &Evaluate, images: Images) -> Result<Images> {
     let all = images.rows();
     let Some(count) = arguments.count else {
@@ -179,7 +179,7 @@ fn counted(arguments: &Evaluate, images: Images) -> Result<Images> {
             "--count {count}: there are {all} images that training did not see"
         )));
     }
-    images.subset(&(0..count as u32).collect::<Vec<_>>()).run()
+    images.sample(count as usize, arguments.seed).run()
 }
 
 /// The images of a checkpoint's data that its training did not see.

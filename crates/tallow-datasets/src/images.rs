@@ -187,6 +187,25 @@ impl Images {
         Ok([self.subset(first)?, self.subset(second)?])
     }
 
+    /// Some of the images, drawn without replacement in an order that a seed decides: unlike the first so many, a sample of the
+    /// whole.
+    ///
+    /// # Errors
+    ///
+    /// When `count` is 0 or above the number of images.
+    pub fn sample(&self, count: usize, seed: u64) -> Result<Self> {
+        if count == 0 || count > self.rows() {
+            return Err(Error::Parameter {
+                owner: "Images::sample",
+                name: "count",
+                value: count as f64,
+                allowed: "at least 1 and at most the number of images",
+            });
+        }
+        let rows = order(self.rows(), seed, u64::MAX);
+        self.subset(rows.get(..count).unwrap_or(&rows))
+    }
+
     /// The images of some numbers as a batch, in their order, none mirrored.
     ///
     /// # Errors

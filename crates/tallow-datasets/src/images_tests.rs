@@ -119,6 +119,19 @@ fn draws_are_seeded_and_hold_images_with_their_labels() {
 }
 
 #[test]
+fn a_sample_is_of_the_whole_without_repeats() {
+    let images = numbered(21);
+    let sample = images.sample(9, 4).unwrap();
+    let mut rows: Vec<_> = sample.pixels().chunks_exact(12).collect();
+    assert!(!rows.is_sorted() && rows.iter().any(|row| row[0] >= 9 * 12));
+    rows.sort_unstable();
+    rows.dedup();
+    assert_eq!((rows.len(), sample.labels().len()), (9, 9));
+    assert_eq!(images.sample(21, 4).unwrap().rows(), 21);
+    assert!(images.sample(0, 4).is_err() && images.sample(22, 4).is_err());
+}
+
+#[test]
 fn halves_are_disjoint_and_cover_and_the_seed_decides() {
     let images = numbered(21);
     let [first, second] = images.halves(4).unwrap();
