@@ -346,3 +346,53 @@ const PEAK_RATE: f64 = 1e-3;
 pub fn values(images: &Tensor) -> Result<Vec<f32>, Failure> {
     Ok(images.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Weights none of which is zero, so that every layer has its say.
+    fn weights(recipe: &Recipe) -> View {
+        let parameters = Parameters::new(recipe.seed, DType::F32, &Device::Cpu);
+        recipe.network(&parameters.scope()).unwrap();
+        let mut tensors = parameters.snapshot().unwrap();
+        for tensor in tensors.values_mut() {
+            let count = tensor.elem_count() as f32;
+            let waves = Tensor::arange(0f32, count, &Device::Cpu).unwrap().sin().unwrap();
+            let waves = (waves * 0.05).unwrap().reshape(tensor.shape()).unwrap();
+            *tensor = (&*tensor + waves).unwrap();
+        }
+        View::new(&tensors, DType::F32, &Device::Cpu)
+    }
+
+    #[test]
+    fn an_image_has_the_same_bytes_in_a_batch_of_1_of_7_and_of_64() {
+        for model in [Architecture::Unet, Architecture::Dit] {
+            let recipe = Recipe {
+                model,
+                objective: Goal::Flow,
+                steps: 1,
+                batch: 1,
+                seed: 5,
+                label_dropout: 0.1,
+                checkpoint_every: 1,
+                shape: [1, 16, 16],
+                classes: 10,
+                channels: None,
+            };
+            let weights = weights(&recipe);
+            let sample = |labels: &[u32]| {
+                let watch = &mut |_, _: &Tensor| Ok(());
+                let images = recipe.sample(&weights, labels, 1.5, 2, &Device::Cpu, watch);
+                values(&images.unwrap()).unwrap()
+            };
+            let labels: Vec<u32> = (0..64).map(|image| image % 10).collect();
+            let all = sample(&labels);
+            assert!(all.iter().all(|value| value.is_finite()));
+            for count in [1, 7] {
+                assert_eq!(sample(&labels[..count]), all[..count * 256], "{model:?}");
+            }
+            assert_ne!(sample(&[3]), all[..256], "the label has no say in {model:?}");
+        }
+    }
+}
