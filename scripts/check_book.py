@@ -36,6 +36,8 @@ def main() -> int:
     root = Path(sys.argv[1]).resolve()
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(root.rglob("*.html"))}
     faults, links = [], 0
+    if not pages:
+        faults.append(f"{root} holds no pages: build the book first, with mdbook build docs")
     for path, page in pages.items():
         where = path.relative_to(root)
         if page.failed_equations:
