@@ -11,7 +11,6 @@ use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use tallow::datasets::{Spirals, Standardized};
 use tallow::denoisers::{Dataset, Denoiser, Parameterization, Seeded};
-use tallow::metrics::{Points, Statistic, energy_distance};
 use tallow::models::{Mlp, MlpConfig};
 use tallow::objectives::{Regression, TimeSampling};
 use tallow::plots::{Curves, Scatter};
@@ -19,7 +18,7 @@ use tallow::schedules::{Prediction, Table, TimeGrid};
 use tallow::solvers::{Ddim, Sampler, start};
 use tallow_examples::device::DeviceName;
 use tallow_examples::output::OutputFolder;
-use tallow_examples::points::points;
+use tallow_examples::points::{energy, points};
 use tallow_examples::training::{Budget, curve, train};
 use tallow_examples::{Failure, Outcome};
 
@@ -94,7 +93,7 @@ fn main() -> Outcome {
     let count = if options.quick { FEW_POINTS } else { POINTS };
     let mut draws = Seeded::stream(options.seed, 3);
     let (real, other) = (data.draw(count, &mut draws)?.x0, data.draw(count, &mut draws)?.x0);
-    let floor = distance(&other, &real)?;
+    let floor = energy(&other, &real)?;
     println!("energy distance of two fresh draws of the data: {floor:.5}");
 
     let tables: [(&str, Arc<Table>); 2] = [
@@ -126,7 +125,7 @@ fn main() -> Outcome {
                 (count, options.seed),
                 &device,
             )?;
-            let distance = distance(&drawn, &real)?;
+            let distance = energy(&drawn, &real)?;
             println!("{name:>8}, {steps:>3} steps: {distance:.5}");
             samples = samples.panel(format!("{name}, {steps} steps ({distance:.4})"), &points(&drawn)?);
             measured.push([steps as f64, distance]);
@@ -149,14 +148,6 @@ fn main() -> Outcome {
         options.seed
     );
     Ok(())
-}
-
-fn distance(x: &Tensor, y: &Tensor) -> Result<f64, Failure> {
-    Ok(energy_distance(
-        &Points::from_tensor(x)?,
-        &Points::from_tensor(y)?,
-        Statistic::V,
-    )?)
 }
 
 fn sample(

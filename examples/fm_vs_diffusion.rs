@@ -11,7 +11,6 @@ use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use tallow::datasets::Checkerboard;
 use tallow::denoisers::{Dataset, Denoiser, Parameterization, Prediction, Seeded};
-use tallow::metrics::{Points, Statistic, energy_distance};
 use tallow::models::{Mlp, MlpConfig};
 use tallow::objectives::{Regression, TimeSampling};
 use tallow::plots::{Curves, Scatter};
@@ -19,7 +18,7 @@ use tallow::schedules::{RectifiedFlow, Schedule, TimeGrid, Trigonometric, VpLine
 use tallow::solvers::{by_name, start};
 use tallow_examples::device::DeviceName;
 use tallow_examples::output::OutputFolder;
-use tallow_examples::points::points;
+use tallow_examples::points::{energy, points};
 use tallow_examples::training::{Budget, curve, train};
 use tallow_examples::{Failure, Outcome};
 
@@ -118,7 +117,7 @@ fn main() -> Outcome {
     let count = if options.quick { FEW_POINTS } else { POINTS };
     let mut draws = Seeded::stream(options.seed, 3);
     let (real, other) = (data.draw(count, &mut draws)?.x0, data.draw(count, &mut draws)?.x0);
-    let floor = distance(&other, &real)?;
+    let floor = energy(&other, &real)?;
     println!("energy distance of two fresh draws of the data: {floor:.5}");
 
     let mut losses = Curves::new("The same network under three losses, each of its own target")
@@ -145,7 +144,7 @@ fn main() -> Outcome {
             for evaluations in EVALUATIONS {
                 let grid = TimeGrid::uniform(way.path.clone(), evaluations / cost)?;
                 let drawn = sample(&model, solver, &grid, (count, options.seed), &device)?;
-                let distance = distance(&drawn.0, &real)?;
+                let distance = energy(&drawn.0, &real)?;
                 println!(
                     "{:>17}, {solver}, {:>3} evaluations: {distance:.5}",
                     way.name, drawn.1
@@ -175,14 +174,6 @@ fn main() -> Outcome {
         options.seed
     );
     Ok(())
-}
-
-fn distance(x: &Tensor, y: &Tensor) -> Result<f64, Failure> {
-    Ok(energy_distance(
-        &Points::from_tensor(x)?,
-        &Points::from_tensor(y)?,
-        Statistic::V,
-    )?)
 }
 
 /// Samples, and how many evaluations they took.

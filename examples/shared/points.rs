@@ -1,6 +1,9 @@
 //! Tensors of points in the plane as arrays.
 
 use candle_core::{DType, Device, Tensor};
+use tallow::metrics::{Points, Statistic, energy_distance};
+
+use crate::Failure;
 
 /// The rows of a tensor (N, 2).
 ///
@@ -31,4 +34,14 @@ pub fn lattice(count: usize, extent: f32) -> candle_core::Result<Tensor> {
         .flat_map(|index| [at(index % count), at(index / count)])
         .collect();
     Tensor::from_vec(flat, (count * count, 2), &Device::Cpu)
+}
+
+/// The energy distance between the rows of two tensors, (N, D) and (M, D), as the V-statistic.
+///
+/// # Errors
+///
+/// When a tensor has another shape or values that are not finite.
+pub fn energy(x: &Tensor, y: &Tensor) -> Result<f64, Failure> {
+    let (x, y) = (Points::from_tensor(x)?, Points::from_tensor(y)?);
+    Ok(energy_distance(&x, &y, Statistic::V)?)
 }

@@ -24,6 +24,7 @@ mod shell;
 mod solvers;
 mod template;
 mod toml_file;
+mod toml_value;
 mod train;
 
 use std::ffi::OsString;

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Blame, Error, Result, advice, listed};
+use crate::toml_value::{kind, shown, told, whole};
 
 /// A file that could be parsed.
 #[derive(Clone, Debug)]
@@ -323,14 +324,6 @@ fn find<'t>(table: &'t DeTable<'t>, name: &str) -> Option<&'t Spanned<DeValue<'t
     found.map(|(_, value)| value)
 }
 
-/// A bound as people write it.
-fn told(number: f64) -> String {
-    match number == 0.0 || (1e-3..1e6).contains(&number.abs()) {
-        true => number.to_string(),
-        false => format!("{number:e}"),
-    }
-}
-
 /// The key and the section that a message begins with: `` `key` of [section] … ``, `` `key` … `` or `[section] …`.
 fn subject(message: &str) -> Option<(&str, &str)> {
     if let Some(rest) = message.strip_prefix('[') {
@@ -339,36 +332,6 @@ fn subject(message: &str) -> Option<(&str, &str)> {
     let (key, rest) = message.strip_prefix('`')?.split_once('`')?;
     let section = rest.strip_prefix(" of [").and_then(|rest| rest.split_once(']'));
     Some((section.map_or("", |(section, _)| section), key))
-}
-
-fn whole(value: &DeValue<'_>) -> Option<u64> {
-    match value {
-        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-        _ => None,
-    }
-}
-
-/// A value as an error shows it.
-fn shown(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => format!("{text:?}"),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(flag) => flag.to_string(),
-        other => kind(other).to_owned(),
-    }
-}
-
-fn kind(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
 }
 
 #[cfg(test)]

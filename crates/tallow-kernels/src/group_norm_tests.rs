@@ -353,30 +353,17 @@ fn arguments_that_do_not_fit_are_named() {
     let x = [0.0f32; 60];
     let message =
         |norm: GroupNorm, affine: Affine<'_, f32>| norm.forward(&x, affine).unwrap_err().to_string();
-    let uneven = message(GroupNorm { groups: 4, ..right }, Affine::default());
+    let changed = |change: fn(&mut GroupNorm)| {
+        let mut norm = right;
+        change(&mut norm);
+        message(norm, Affine::default())
+    };
+    let uneven = changed(|norm| norm.groups = 4);
     assert!(uneven.contains("4 groups") && uneven.contains("6 "), "{uneven}");
-    assert!(message(GroupNorm { groups: 0, ..right }, Affine::default()).contains("0 groups"));
-    assert!(
-        message(
-            GroupNorm {
-                epsilon: 0.0,
-                ..right
-            },
-            Affine::default()
-        )
-        .contains("epsilon")
-    );
-    assert!(message(GroupNorm { batch: 3, ..right }, Affine::default()).contains("90"));
-    assert!(
-        message(
-            GroupNorm {
-                batch: usize::MAX,
-                ..right
-            },
-            Affine::default()
-        )
-        .contains("larger")
-    );
+    assert!(changed(|norm| norm.groups = 0).contains("0 groups"));
+    assert!(changed(|norm| norm.epsilon = 0.0).contains("epsilon"));
+    assert!(changed(|norm| norm.batch = 3).contains("90"));
+    assert!(changed(|norm| norm.batch = usize::MAX).contains("larger"));
     let short = Affine {
         gamma: Some(&x[..5]),
         ..Affine::default()

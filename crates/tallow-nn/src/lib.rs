@@ -30,6 +30,7 @@ mod group_norm;
 mod init;
 mod layer_norm;
 mod linear;
+mod linear_op;
 mod memory;
 mod modulation;
 mod moments;

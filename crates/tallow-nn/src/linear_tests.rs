@@ -1,7 +1,7 @@
 use super::*;
 use crate::parameters::Parameters;
 use crate::testing::{check_dual, random};
-use candle_core::{Device, Var};
+use candle_core::{DType, Device, Shape, Var};
 
 fn layer(inputs: usize, outputs: usize, activation: Activation) -> (Parameters, Linear) {
     let parameters = Parameters::new(11, DType::F64, &Device::Cpu);
