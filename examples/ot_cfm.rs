@@ -114,6 +114,7 @@ fn main() -> Outcome {
             "task", "coupling", "path energy", "(paper)", "W2^2", "(paper)"
         );
     }
+    let mut table = tasks::TABLE_HEAD.to_owned();
     for task in tasks {
         let mut panels = Vec::new();
         let ends = in_parallel(&seeds, |&seed| ends(&options, task, seed))?;
@@ -122,10 +123,12 @@ fn main() -> Outcome {
             let mean = |of: fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
             let (energy, w2) = (mean(|run| run.path_energy), mean(|run| run.w2_squared));
             report(&options, task, coupling, (energy, w2), seeds.len());
+            table += &coupling.table_row(task, panels.is_empty(), (energy, w2));
             panels.extend(runs.into_iter().next().map(|run| (coupling, energy, run.paths)));
         }
         draw(&options, &out, task, &panels)?;
     }
+    std::fs::write(file(&options, &out, "couplings.md"), table)?;
     if !options.json {
         println!(
             "seconds={:.0} seeds={} seed={}",
@@ -261,11 +264,13 @@ fn draw(options: &Options, out: &OutputFolder, task: Task, panels: &[Panel]) -> 
     for (coupling, energy, paths) in panels {
         picture = picture.panel_of_states(format!("{} ({energy:.3})", coupling.title()), paths);
     }
-    let name = format!("{}.png", task.name());
-    let path = if options.json {
-        options.out.join(name)
-    } else {
-        out.file(&name)
-    };
-    Ok(picture.save(path)?)
+    Ok(picture.save(file(options, out, &format!("{}.png", task.name())))?)
+}
+
+/// The path of a file in the folder, told on standard output unless that is JSON.
+fn file(options: &Options, out: &OutputFolder, name: &str) -> PathBuf {
+    match options.json {
+        true => options.out.join(name),
+        false => out.file(name),
+    }
 }

@@ -157,4 +157,23 @@ impl Transport {
         };
         (Some(energy), Some(w2))
     }
+
+    /// A line of the table in `docs/results.md`, under [`TABLE_HEAD`]: mean path energy and W₂², the paper's in brackets.
+    pub(crate) fn table_row(self, task: Task, first: bool, (energy, w2): (f64, f64)) -> String {
+        let (paper_energy, paper_w2) = self.in_the_paper(task);
+        let beside = |known: Option<f64>| known.map_or_else(String::new, |known| format!(" ({known:.3})"));
+        let task = match first {
+            true => format!("| {} ", task.title().replace(" to ", " → ")),
+            false => "| ".to_owned(),
+        };
+        format!(
+            "{task}| {} | {energy:.3}{} | {w2:.3}{} |\n",
+            self.title(),
+            beside(paper_energy),
+            beside(paper_w2)
+        )
+    }
 }
+
+/// The head of the table in `docs/results.md`.
+pub(crate) const TABLE_HEAD: &str = "| task | coupling | normalised path energy | W₂² |\n|---|---|---|---|\n";
