@@ -96,7 +96,12 @@ pub(crate) struct Sample {
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u64>,
     /// Guidance scale: 1 is none; larger ones follow the labels more closely.
-    #[arg(long, value_name = "SCALE", default_value_t = 1.0)]
+    #[arg(
+        long,
+        value_name = "SCALE",
+        default_value_t = 1.0,
+        allow_negative_numbers = true
+    )]
     pub(crate) guidance: f64,
     /// Class of all samples, by name or number; by default one after the other.
     #[arg(long, value_name = "CLASS")]
@@ -104,6 +109,9 @@ pub(crate) struct Sample {
     /// Seed: sample i of a seed is the same however many are drawn.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Samples that are drawn at once [default: by their size]; changes memory and speed, no sample.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) batch: Option<u64>,
     /// File for the samples: .png (a sheet or a plot), .gif (the way there), .npy, or .csv (points); points also .svg.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
@@ -128,12 +136,15 @@ pub(crate) struct Evaluate {
     #[arg(long, value_name = "DIR or NAME")]
     pub(crate) data: Option<String>,
     /// Rows: samples and points that are compared, or images whose loss is taken [default: 2048, or all images held out].
-    #[arg(short = 'n', long = "count", value_name = "N", value_parser = clap::value_parser!(u64).range(2..=8192))]
+    #[arg(short = 'n', long = "count", value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     pub(crate) count: Option<u64>,
     /// Inception-v3's weights, as `scripts/convert_inception.py` of the repository writes them: compares samples of images
     /// with those held out by the Fréchet distance of its features.
     #[arg(long, value_name = "FILE")]
     pub(crate) inception: Option<PathBuf>,
+    /// Guidance scale of the samples, for points and with --inception [default: 1, none].
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    pub(crate) guidance: Option<f64>,
     /// Solver of the samples, for points and with --inception; by default the one that suits the model.
     #[arg(long, value_name = "NAME")]
     pub(crate) solver: Option<String>,
@@ -173,7 +184,7 @@ pub(crate) struct Schedules {
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Draw λ = ln(α/σ) over time to a file, .png or .svg.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "schedules.svg")]
     pub(crate) plot: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]

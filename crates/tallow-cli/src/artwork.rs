@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use tallow::plots::{Animation, Film, ImageGrid, Scatter};
 
 use crate::error::{Blame, Error, Result, listed};
+use crate::files::{make_folder_of, replace, unwritten, write};
 
 /// What a file's ending asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,32 @@ impl Format {
             ))),
         }
     }
+
+    /// Refuses, before anything is drawn, what the file could not show.
+    pub(crate) fn check(self, path: &Path, count: usize, shape: &[usize]) -> Result<()> {
+        if path.is_dir() {
+            return Err(Error::input(format!(
+                "--output {}: this is a folder, name a file in it",
+                path.display()
+            )));
+        }
+        let room = match shape.len() {
+            3 => FRAME_IMAGES,
+            _ => FRAME_POINTS,
+        };
+        if self == Self::Film && count > room {
+            return Err(Error::input(format!(
+                "-n {count}: a film has room for {room} of these: draw fewer, or write a .png or .npy"
+            )));
+        }
+        if self != Self::Npy && shape.len() == 1 && shape != [2] {
+            return Err(Error::input(format!(
+                "points of {} coordinates cannot be drawn: write them as .npy",
+                shape[0]
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// States on the way, for a film: at most [`FRAMES`] of the first rows.
@@ -57,6 +84,9 @@ pub(crate) struct Frames {
 const FRAMES: usize = 60;
 const FRAME_IMAGES: usize = 64;
 const FRAME_POINTS: usize = 4096;
+/// The largest side and area of a picture that `tallow-plots` makes, in pixels.
+const SHEET_SIDE: u64 = 16_384;
+const SHEET_AREA: u64 = 1 << 26;
 
 impl Frames {
     /// The frames that a format asks for in a run of so many steps.
@@ -96,24 +126,58 @@ pub(crate) struct Sheet {
 }
 
 impl Sheet {
+    /// Refuses, before anything is drawn, so many images that their sheet could not be made: one and two rows of black ones
+    /// tell the size of all.
+    pub(crate) fn check(&self, format: Format, count: usize, shape: &[usize]) -> Result<()> {
+        let (Format::Picture, &[channels, height, width]) = (format, shape) else {
+            return Ok(());
+        };
+        let columns = self
+            .columns
+            .unwrap_or_else(|| (count as f64).sqrt().ceil() as usize)
+            .max(1);
+        let size = |rows: usize| -> Result<(u64, u64)> {
+            let sheet = Self {
+                title: self.title.clone(),
+                columns: Some(columns),
+            };
+            let black = Tensor::zeros(
+                (rows * columns, channels, height, width),
+                DType::F32,
+                &Device::Cpu,
+            );
+            let drawing = sheet.images(&black.run()?)?.drawing().input()?;
+            Ok((u64::from(drawing.width()), u64::from(drawing.height())))
+        };
+        let ((wide, one), (_, two)) = (size(1)?, size(2)?);
+        let high = one + (two - one) * (count.div_ceil(columns) as u64 - 1);
+        match high <= SHEET_SIDE && wide * high <= SHEET_AREA {
+            true => Ok(()),
+            false => Err(Error::input(format!(
+                "-n {count}: their sheet would have {wide} x {high} pixels, more than a picture may: draw fewer, or write them as .npy"
+            ))),
+        }
+    }
+
     /// Writes samples to a file.
     pub(crate) fn save(&self, path: &Path, format: Format, samples: &Tensor, frames: Frames) -> Result<()> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).input_of(folder.display())?;
-        }
+        make_folder_of(path)?;
         let samples = samples
             .to_device(&Device::Cpu)
             .run()?
             .to_dtype(DType::F32)
             .run()?;
         match (format, samples.dims().len()) {
-            (Format::Npy, _) => samples.write_npy(path).input_of(path.display()),
+            (Format::Npy, _) => replace(path, |place| samples.write_npy(place)),
             (Format::Csv, _) => csv(path, &points(&samples)?),
-            (Format::Picture, 4) => self.images(&samples)?.save(path).input_of(path.display()),
+            (Format::Picture, 4) => self
+                .images(&samples)?
+                .save(path)
+                .map_err(|error| unwritten(path, &error)),
             (Format::Picture, _) => Scatter::new(&self.title)
                 .panel("", &points(&samples)?)
                 .save(path)
-                .input_of(path.display()),
+                .map_err(|error| unwritten(path, &error)),
             (Format::Film, 4) => self.film(path, frames),
             (Format::Film, _) => animation(path, frames),
         }
@@ -146,7 +210,7 @@ impl Sheet {
             };
             film = film.frame(sheet.images(&state)?.drawing().run()?);
         }
-        film.save(path).input_of(path.display())
+        film.save(path).map_err(|error| unwritten(path, &error))
     }
 }
 
@@ -156,7 +220,7 @@ fn animation(path: &Path, frames: Frames) -> Result<()> {
         let rows = state.dim(0).run()?.min(FRAME_POINTS);
         film = film.frame(format!("t = {t:.3}"), &points(&state.narrow(0, 0, rows).run()?)?);
     }
-    film.save(path).input_of(path.display())
+    film.save(path).map_err(|error| unwritten(path, &error))
 }
 
 /// The rows of (N, 2).
@@ -175,7 +239,7 @@ fn points(tensor: &Tensor) -> Result<Vec<[f32; 2]>> {
 fn csv(path: &Path, points: &[[f32; 2]]) -> Result<()> {
     let lines = points.iter().map(|[x, y]| format!("{x},{y}\n"));
     let text: String = std::iter::once("x,y\n".to_owned()).chain(lines).collect();
-    std::fs::write(path, text).input_of(path.display())
+    write(path, &text)
 }
 
 #[cfg(test)]

@@ -60,7 +60,9 @@ pub(crate) fn steps(folder: &Path) -> Vec<(u64, PathBuf)> {
             let path = entry.ok()?.path();
             let name = path.file_name()?.to_str()?;
             let step = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
-            Some((step.parse().ok()?, path))
+            let digits = step.bytes().all(|byte| byte.is_ascii_digit());
+            let step = step.parse().ok().filter(|_| digits && path.is_file())?;
+            Some((step, path))
         })
         .collect();
     steps.sort();

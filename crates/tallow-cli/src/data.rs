@@ -121,8 +121,8 @@ impl Data {
         let limits = Limits::default();
         let both = |read: &dyn Fn(Split) -> datasets::Result<Images>| -> Result<Self> {
             Ok(Self::Images {
-                train: read(Split::Train).input_of("[data]")?,
-                held_out: Some(read(Split::Test).input_of("[data]")?),
+                train: read(Split::Train).input_of("`path` of [data]")?,
+                held_out: Some(read(Split::Test).input_of("`path` of [data]")?),
             })
         };
         match name {
@@ -252,5 +252,8 @@ fn pictures(folder: &std::path::Path, place: &DataPlace) -> Result<Images> {
         .with_colour(place.colour)
         .with_layout(place.layout)
         .with_broken(Broken::Refuse);
-    Ok(folder.load(Limits::default()).input_of("[data]")?.images)
+    Ok(folder
+        .load(Limits::default())
+        .input_of("`path` of [data]")?
+        .images)
 }

@@ -39,6 +39,14 @@ impl Error {
         }
     }
 
+    /// The same of a key of the configuration, whose line is told then.
+    pub(crate) fn about(self, key: &str) -> Self {
+        match self {
+            Self::Input(message) => Self::Input(format!("`{key}`: {message}")),
+            other => other,
+        }
+    }
+
     pub(crate) fn input(message: impl Display) -> Self {
         Self::Input(message.to_string())
     }
@@ -95,14 +103,29 @@ pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
     names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
 }
 
-/// The name spelled most like another, if one is like it at all.
+/// What other programs call some of the names.
+const ALIASES: [(&str, &str); 7] = [
+    ("eps", "noise"),
+    ("epsilon", "noise"),
+    ("sample", "data"),
+    ("x0", "data"),
+    ("v_prediction", "v"),
+    ("velocity", "flow"),
+    ("flow_matching", "flow"),
+];
+
+/// The name that another program calls so, or that is spelled most like it, if one is like it at all: half of its letters.
 pub(crate) fn nearest<'n>(name: &str, known: &'n [impl AsRef<str>]) -> Option<&'n str> {
-    known
+    let name = name.to_lowercase();
+    let alias = ALIASES.iter().find(|(theirs, _)| *theirs == name);
+    let alias = alias.and_then(|(_, ours)| known.iter().find(|known| known.as_ref() == *ours));
+    let spelled = known
         .iter()
-        .map(|known| (strsim::damerau_levenshtein(name, known.as_ref()), known.as_ref()))
+        .map(|known| (strsim::damerau_levenshtein(&name, known.as_ref()), known.as_ref()))
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, known)| *distance <= 2.max(known.len().max(name.len()) / 2))
-        .map(|(_, known)| known)
+        .filter(|(distance, known)| *distance <= known.chars().count().min(name.chars().count()) / 2)
+        .map(|(_, known)| known);
+    alias.map(AsRef::as_ref).or(spelled)
 }
 
 /// `did you mean "x"? Allowed are …`, or the second half alone.
@@ -124,6 +147,11 @@ mod tests {
         assert_eq!(nearest("digit", &names), Some("digits"));
         assert_eq!(nearest("minst", &names), Some("mnist"));
         assert_eq!(nearest("imagenet-21k-p", &names), None);
+        assert_eq!(nearest("ццццц", &names), None);
+        assert_eq!(nearest("2", &["0", "1"]), None);
+        assert_eq!(nearest("DIGITS", &names), Some("digits"));
+        assert_eq!(nearest("x0", &["v", "data"]), Some("data"));
+        assert_eq!(nearest("eps", &["noise", "edm"]), Some("noise"));
         assert_eq!(
             advice("zzzzzzzzzzzz", &names),
             "allowed are digits, mnist, cifar10"

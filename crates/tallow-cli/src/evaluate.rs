@@ -16,13 +16,14 @@ use crate::arguments::Evaluate;
 use crate::artwork::Frames;
 use crate::checkpoint_path::Place;
 use crate::data::{self, Data, DataPlace};
-use crate::error::{Blame, Error, Result, advice};
+use crate::error::{Blame, Error, Result, advice, listed};
 use crate::model::{Source, Trained, WeightChoice};
 use crate::output::{say, say_json};
 use crate::sample::{Plan, Request};
 
 /// Samples and points that are compared.
 const POINTS: u64 = 2048;
+const MOST_POINTS: usize = 8192;
 /// Solver steps of the samples.
 const STEPS: u64 = 50;
 /// Images whose loss is taken at once.
@@ -73,19 +74,25 @@ fn points(arguments: &Evaluate, trained: &Trained, device: &Device) -> Result<()
         )));
     }
     let count = arguments.count.unwrap_or(POINTS) as usize;
+    if count > MOST_POINTS {
+        return Err(Error::input(format!(
+            "--count {count}: Wasserstein-2 pairs all points exactly, for which {MOST_POINTS} are the most"
+        )));
+    }
     let plan = Plan::new(trained, arguments.solver.as_deref(), arguments.steps, STEPS)?;
     let [first, second] = STREAMS.map(|stream| data.draw(count, &mut Seeded::stream(arguments.seed, stream)));
     let (first, second) = (first.run()?, second.run()?);
     // Samples of the labels that the data have, so that the classes count alike.
     let labels = match trained.recipe.conditional() {
-        true => first.condition.tensor(LABELS).run()?.to_vec1::<u32>().run()?,
+        true => labels(&first.condition, name, trained.recipe.data.classes.len())?,
         false => Vec::new(),
     };
     let request = Request {
         labels,
         count,
-        guidance: 1.0,
+        guidance: arguments.guidance.unwrap_or(1.0),
         seed: arguments.seed,
+        batch: None,
     };
     let drawn = plan.draw(trained, &request, device, &mut Frames::none())?;
     let of_model = distances(&drawn.samples, &second.x0)?;
@@ -96,7 +103,7 @@ fn points(arguments: &Evaluate, trained: &Trained, device: &Device) -> Result<()
             "data": name, "count": count, "solver": plan.name, "evaluations": drawn.evaluations, "seed": arguments.seed,
             "wasserstein2": of_model[0], "energy_distance": of_model[1],
             "data_wasserstein2": of_data[0], "data_energy_distance": of_data[1],
-            "step": trained.step, "checkpoint": trained.path, "seconds": seconds,
+            "step": trained.step, "checkpoint": trained.path.display().to_string(), "seconds": seconds,
         }));
     }
     say(&format!(
@@ -110,6 +117,22 @@ fn points(arguments: &Evaluate, trained: &Trained, device: &Device) -> Result<()
         of_model[1],
         of_data[1]
     ))
+}
+
+/// The labels of data for a model that is told them.
+fn labels(condition: &Condition, name: &str, classes: usize) -> Result<Vec<u32>> {
+    let Ok(labels) = condition.tensor(LABELS) else {
+        return Err(Error::input(format!(
+            "--data {name}: these points have no labels, and the model was trained with {classes} classes: name labelled data"
+        )));
+    };
+    let labels = labels.to_vec1::<u32>().run()?;
+    match labels.iter().max() {
+        Some(largest) if *largest as usize >= classes => Err(Error::input(format!(
+            "--data {name}: these points have more than the {classes} classes that the model was trained with"
+        ))),
+        _ => Ok(labels),
+    }
 }
 
 /// Wasserstein-2 and energy distance.
@@ -130,6 +153,7 @@ fn images(arguments: &Evaluate, trained: &Trained, device: &Device) -> Result<()
     for (given, name) in [
         (arguments.solver.is_some(), "--solver"),
         (arguments.steps.is_some(), "--steps"),
+        (arguments.guidance.is_some(), "--guidance"),
     ] {
         if given {
             return Err(Error::input(format!(
@@ -158,7 +182,7 @@ fn images(arguments: &Evaluate, trained: &Trained, device: &Device) -> Result<()
     if arguments.json {
         return say_json(&json!({
             "data": recipe.data.name, "count": count, "validation_loss": loss, "seed": arguments.seed,
-            "step": trained.step, "checkpoint": trained.path, "seconds": seconds,
+            "step": trained.step, "checkpoint": trained.path.display().to_string(), "seconds": seconds,
         }));
     }
     say(&format!(
@@ -187,6 +211,7 @@ fn held_out(arguments: &Evaluate, trained: &Trained) -> Result<Images> {
     let recipe = &trained.recipe.data;
     if recipe.name == "digits"
         && let Some(data) = &arguments.data
+        && data != "digits"
     {
         return Err(Error::input(format!(
             "--data {data}: this model was trained on the digits that the program carries, leave --data away"
@@ -197,13 +222,25 @@ fn held_out(arguments: &Evaluate, trained: &Trained) -> Result<Images> {
             "this model was trained on all of its images (held_out_every = 0), so there is none to evaluate it on: train with `held_out_every = 10` in [data]",
         ));
     }
-    let place = place(arguments.data.as_deref().map(Path::new), &recipe.shape);
+    let place = place(
+        arguments.data.as_deref().map(Path::new),
+        &recipe.shape,
+        &recipe.classes,
+    );
     let data = Data::load(&recipe.name, &place, recipe.held_out_every)?;
     if data.shape() != recipe.shape {
         return Err(Error::input(format!(
             "the images are {:?} (channels, height, width), the model's {:?}: name the data that it was trained on",
             data.shape(),
             recipe.shape
+        )));
+    }
+    let classes = data.classes()?;
+    if trained.recipe.conditional() && classes != recipe.classes {
+        return Err(Error::input(format!(
+            "the images have the classes {}, the model was trained with {}: name the data that it was trained on",
+            told(&classes),
+            told(&recipe.classes)
         )));
     }
     match data {
@@ -218,12 +255,24 @@ fn held_out(arguments: &Evaluate, trained: &Trained) -> Result<Images> {
     }
 }
 
-/// Where the images lie, read as those of the training.
-fn place(folder: Option<&Path>, shape: &[usize]) -> DataPlace {
-    let has_folders = |folder: &Path| {
+/// Some names, or that there are none.
+fn told(classes: &[String]) -> String {
+    match classes.len() {
+        0 => "none".to_owned(),
+        count @ 1..=12 => format!("{} ({count})", listed(classes)),
+        count => format!("{}, … ({count})", listed(&classes[..12])),
+    }
+}
+
+/// Where the images lie, read as those of the training: a model without labels may have seen a folder with or without classes,
+/// which differ in whether pictures lie beside its folders.
+fn place(folder: Option<&Path>, shape: &[usize], classes: &[String]) -> DataPlace {
+    let holds = |folder: &Path, what: fn(&Path) -> bool| {
         let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.any(|entry| entry.path().is_dir())
+        entries.any(|entry| what(&entry.path()))
     };
+    let of_classes =
+        |folder: &Path| !classes.is_empty() || (holds(folder, Path::is_dir) && !holds(folder, Path::is_file));
     DataPlace {
         path: folder.map(PathBuf::from),
         side: shape.last().copied().unwrap_or(1),
@@ -231,7 +280,7 @@ fn place(folder: Option<&Path>, shape: &[usize]) -> DataPlace {
             Some(1) => Colour::Grey,
             _ => Colour::Rgb,
         },
-        layout: match folder.is_some_and(has_folders) {
+        layout: match folder.is_some_and(of_classes) {
             true => Layout::Classes,
             false => Layout::Flat,
         },

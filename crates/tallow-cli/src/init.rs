@@ -1,9 +1,9 @@
 //! `tallow init`: a configuration to start from.
 
 use crate::arguments::Init;
-use crate::error::{Blame, Error, Result, advice};
+use crate::error::{Error, Result, advice};
 use crate::output::say;
-use crate::{data, template};
+use crate::{data, files, template};
 
 pub(crate) fn run(arguments: &Init) -> Result<()> {
     let model = match &arguments.model {
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &Init) -> Result<()> {
         )));
     }
     let text = template::configuration(&arguments.data, model, &arguments.objective);
-    std::fs::write(file, text).input_of(file.display())?;
+    files::write(file, &text)?;
     say(&format!(
         "wrote {}: `tallow train {}` starts the run",
         file.display(),

@@ -32,7 +32,7 @@ fn checkpoint(path: &Path, arguments: &Inspect) -> Result<()> {
     let bytes = std::fs::metadata(path).input_of(path.display())?.len();
     if arguments.json {
         return say_json(&json!({
-            "kind": "checkpoint", "path": path, "bytes": bytes, "step": checkpoint.step(), "format_version": 1,
+            "kind": "checkpoint", "path": path.display().to_string(), "bytes": bytes, "step": checkpoint.step(), "format_version": 1,
             "recipe": recipe.as_ref().ok(), "configuration": configuration(&checkpoint)?,
             "parameters": weights(&checkpoint), "parts": parts_json(&checkpoint)?,
         }));
@@ -162,7 +162,7 @@ fn pipeline(folder: &Path, arguments: &Inspect) -> Result<()> {
     let shape = pipeline.shape();
     if arguments.json {
         return say_json(&json!({
-            "kind": "diffusers", "path": folder, "class": pipeline.class, "parameters": pipeline.parameters(),
+            "kind": "diffusers", "path": folder.display().to_string(), "class": pipeline.class, "parameters": pipeline.parameters(),
             "shape": shape, "classes": pipeline.classes(), "scheduler": scheduler.class().name(),
             "prediction": format!("{:?}", scheduler.prediction()), "trained_steps": scheduler.trained_steps(),
             "scheduler_config": scheduler.config(), "autoencoder": pipeline.decoder.is_some(),

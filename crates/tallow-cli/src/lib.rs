@@ -8,6 +8,7 @@ mod data;
 mod device;
 mod error;
 mod evaluate;
+mod files;
 mod init;
 mod inspect;
 mod interrupt;
@@ -28,6 +29,7 @@ mod toml_value;
 mod train;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -49,7 +51,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     match obey(&arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error}", error.title());
+            // Where nobody reads the message, there is nothing to be done about it.
+            let _ = writeln!(std::io::stderr(), "{}: {error}", error.title());
             ExitCode::from(error.exit_code())
         }
     }

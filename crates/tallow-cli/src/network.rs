@@ -11,7 +11,7 @@ use crate::recipe::{Model, Recipe};
 pub(crate) fn build(recipe: &Recipe, scope: &Scope<'_>) -> Result<Box<dyn Network>> {
     Ok(match &recipe.model {
         Model::Mlp { width, depth, waves } => {
-            Box::new(Mlp::new(scope, mlp(recipe, *width, *depth, *waves)).input()?)
+            Box::new(Mlp::new(scope, mlp(recipe, *width, *depth, *waves)?).input()?)
         }
         Model::Unet {
             channels,
@@ -72,17 +72,23 @@ pub(crate) fn build(recipe: &Recipe, scope: &Scope<'_>) -> Result<Box<dyn Networ
     })
 }
 
-fn mlp(recipe: &Recipe, width: usize, depth: usize, waves: Option<f64>) -> MlpConfig {
+fn mlp(recipe: &Recipe, width: usize, depth: usize, waves: Option<f64>) -> Result<MlpConfig> {
+    let shape = &recipe.data.shape;
+    let values = shape
+        .iter()
+        .try_fold(1usize, |product, side| product.checked_mul(*side));
+    let values = values
+        .ok_or_else(|| Error::input(format!("items of {shape:?} values are too large for any memory")))?;
     let config = MlpConfig {
         width,
         depth,
         classes: labels(recipe),
-        ..MlpConfig::new(recipe.data.shape.iter().product())
+        ..MlpConfig::new(values)
     };
-    match waves {
+    Ok(match waves {
         Some(extent) => config.with_waves(extent),
         None => config,
-    }
+    })
 }
 
 /// Rows of a table of labels: one more than there are classes, for none.

@@ -228,7 +228,15 @@ impl Goal {
         if self.times == Times::TableSteps {
             return self.prediction().check(path.level(path.t_max())).input();
         }
-        self.prediction().check(path.level(high)).input()
+        self.prediction().check(path.level(high)).input()?;
+        // Where samples begin, which may be further out than training goes.
+        let start = self.grid(1)?.first();
+        if self.name == GoalName::Edm && start.alpha == 0.0 {
+            return Err(Error::input(
+                "edm asks the network by the logarithm of sigma/alpha, which this schedule leaves infinite at its end: take the schedule \"edm\", or name = \"v\"",
+            ));
+        }
+        self.prediction().check(start).input()
     }
 
     /// The solver that suits its samples.

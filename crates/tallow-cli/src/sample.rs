@@ -37,7 +37,8 @@ pub(crate) fn run(arguments: &Sample) -> Result<()> {
         }
         Place::Diffusers(folder) => Box::new(Pipeline::read(&folder, &device)?),
     };
-    let format = Format::of(&arguments.output, source.shape().len() == 3)?;
+    let shape = source.shape();
+    let format = Format::of(&arguments.output, shape.len() == 3)?;
     let class = arguments
         .class
         .as_deref()
@@ -55,21 +56,25 @@ pub(crate) fn run(arguments: &Sample) -> Result<()> {
         count,
         guidance: arguments.guidance,
         seed: arguments.seed,
+        batch: arguments.batch.map(|batch| batch as usize),
     };
-    let began = Instant::now();
-    let mut frames = Frames::of(format, plan.steps);
-    let drawn = plan.draw(source.as_ref(), &request, &device, &mut frames)?;
     let columns = match class {
         None if (1..=20).contains(&source.classes()) => Some(source.classes().min(count)),
         _ => None,
     };
     let title = format!("{}, {}", source.told()?, plan.told());
     let sheet = Sheet { title, columns };
+    // What cannot be written is refused before hours are spent on it.
+    format.check(&arguments.output, count, &shape)?;
+    sheet.check(format, count, &shape)?;
+    let began = Instant::now();
+    let mut frames = Frames::of(format, plan.steps);
+    let drawn = plan.draw(source.as_ref(), &request, &device, &mut frames)?;
     sheet.save(&arguments.output, format, &drawn.samples, frames)?;
     let seconds = began.elapsed().as_secs_f64();
     if arguments.json {
         return say_json(&json!({
-            "output": arguments.output, "model": source.told()?, "count": count, "shape": drawn.samples.dims(),
+            "output": arguments.output.display().to_string(), "model": source.told()?, "count": count, "shape": drawn.samples.dims(),
             "solver": plan.name, "steps": drawn.steps, "evaluations": drawn.evaluations, "guidance": request.guidance,
             "class": class, "seed": request.seed, "seconds": seconds,
         }));
@@ -93,6 +98,14 @@ fn labels(classes: usize, class: Option<u32>, count: usize) -> Vec<u32> {
     }
 }
 
+/// Samples at once: 4096 points, 64 images of 64 x 64 or fewer of larger ones.
+fn usual_batch(item: &[usize]) -> usize {
+    match item {
+        [_, height, width] => (64 * 64 * 64 / (height * width).max(1)).clamp(1, 64),
+        _ => 4096,
+    }
+}
+
 /// How samples are drawn.
 pub(crate) struct Plan {
     pub(crate) name: &'static str,
@@ -107,6 +120,8 @@ pub(crate) struct Request {
     pub(crate) count: usize,
     pub(crate) guidance: f64,
     pub(crate) seed: u64,
+    /// Samples at once; `None` for as many as [`usual_batch`] says.
+    pub(crate) batch: Option<usize>,
 }
 
 /// What came of it.
@@ -162,7 +177,7 @@ impl Plan {
         let item = source.shape();
         let grid = source.grid(self.steps)?;
         // Bounds the memory, and changes no result.
-        let rows = if item.len() == 3 { 64 } else { 4096 };
+        let rows = request.batch.unwrap_or_else(|| usual_batch(&item));
         let pieces = request.count.div_ceil(rows);
         let progress = Progress::new("sample", (pieces * grid.step_count()) as u64);
         let mut drawn = Vec::with_capacity(pieces);

@@ -7,6 +7,7 @@ use tallow::schedules::{NamedSchedule, Schedule};
 use crate::arguments::Schedules;
 use crate::artwork::Format;
 use crate::error::{Blame, Error, Result};
+use crate::files::{make_folder_of, unwritten};
 use crate::objective::parameters;
 use crate::output::{say, say_json, table, write};
 
@@ -58,9 +59,10 @@ pub(crate) fn run(arguments: &Schedules) -> Result<()> {
     match &arguments.plot {
         None => Ok(()),
         Some(file) => {
-            plot.save(file).input_of(file.display())?;
+            make_folder_of(file)?;
+            plot.save(file).map_err(|error| unwritten(file, &error))?;
             match arguments.json {
-                true => say_json(&json!({ "plot": file })),
+                true => say_json(&json!({ "plot": file.display().to_string() })),
                 false => say(&format!("\ndrawn to {}", file.display())),
             }
         }

@@ -80,6 +80,7 @@ impl Settings {
                 average: average(&top.section("average")?)?,
                 validate_every: top.whole("validate_every", 0..=1_000_000_000, Some(0))?,
             };
+            check_coupling(top, &recipe)?;
             let device = top.choice("device", &device::NAMES, Some(0))?;
             let output = top.path("output")?.ok_or_else(|| {
                 top.refuse(
@@ -131,6 +132,26 @@ impl Settings {
 }
 
 const LARGE: usize = 65_536;
+/// The largest batch that is paired by a matrix of costs: 512 MB of f64.
+const LARGEST_MATCHED: usize = 8192;
+
+/// Refuses what one section alone cannot tell.
+fn check_coupling(top: &Section<'_>, recipe: &Recipe) -> Result<()> {
+    if recipe.coupling != CouplingName::Independent && recipe.batch > LARGEST_MATCHED {
+        let message = format!(
+            "{} is too large for this `coupling`, which compares all pairs of a batch: take {LARGEST_MATCHED} at most",
+            recipe.batch
+        );
+        return Err(top.refuse("batch", message));
+    }
+    if recipe.learning_rate.warm_up >= recipe.steps && recipe.learning_rate.warm_up > 0 {
+        return Err(Error::input(format!(
+            "`warm_up` of [learning_rate] is {}, and the run has {} steps, so that its rate is never reached: take fewer",
+            recipe.learning_rate.warm_up, recipe.steps
+        )));
+    }
+    Ok(())
+}
 
 fn model(section: &Section<'_>) -> Result<Model> {
     section.allow(&["name"]);

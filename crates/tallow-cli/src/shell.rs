@@ -4,6 +4,7 @@ use clap_complete::Shell;
 
 use crate::arguments::{Completions, Man, ShellName};
 use crate::error::{Blame, Result};
+use crate::files::unwritten;
 use crate::{command, output};
 
 pub(crate) fn completions(arguments: &Completions) -> Result<()> {
@@ -21,8 +22,8 @@ pub(crate) fn completions(arguments: &Completions) -> Result<()> {
 
 pub(crate) fn man(arguments: &Man) -> Result<()> {
     if let Some(folder) = &arguments.out {
-        std::fs::create_dir_all(folder).input_of(folder.display())?;
-        return clap_mangen::generate_to(command(), folder).input_of(folder.display());
+        std::fs::create_dir_all(folder).map_err(|error| unwritten(folder, &error))?;
+        return clap_mangen::generate_to(command(), folder).map_err(|error| unwritten(folder, &error));
     }
     let mut page = Vec::new();
     clap_mangen::Man::new(command()).render(&mut page).run()?;

@@ -42,15 +42,23 @@ name = \"{model}\"
 name = \"{objective}\"
 # schedule = \"vp_cosine\"    # another path than the objective's own: see `tallow schedules`
 # weighting = \"min_snr\"     # own (default), uniform, snr, min_snr, soft_min_snr, sigmoid, likelihood
+# gamma = 5.0               # of min_snr and soft_min_snr (default 5)
+# bias = 0.0                # of sigmoid (default 0)
 # times = \"logit_normal\"    # uniform, logit_normal, log_normal_sigma, table_steps
+# mean = 0.0                # of logit_normal (default 0) and log_normal_sigma (default -1.2)
+# deviation = 1.0           # of logit_normal (default 1) and log_normal_sigma (default 1.2)
 label_dropout = {dropout}         # part of the labels that is dropped, for guidance (default 0)
 {objective_keys}
 [coupling]
 # independent (default), optimal_transport, sinkhorn, immiscible_noise
 name = \"independent\"
+# regularization = 0.05     # of sinkhorn, as a part of the mean cost (default 0.05)
 
 [optimizer]
 name = \"adamw\"              # adamw (default), adam, radam, sgd
+# beta1 = 0.9               # of adamw, adam and radam (default 0.9)
+# beta2 = 0.999             # of adamw, adam and radam (default 0.999)
+# momentum = 0.9            # of sgd (default 0.9)
 weight_decay = 0.0          # (default 0)
 clip = 1.0                  # largest norm of the gradients (default none)
 micro_batches = 1           # batches of one step (default 1)
@@ -65,6 +73,7 @@ floor = 0.0                 # where it ends (default 0)
 # warm_up (default), constant, power (with gamma), none: of the weights, which samples are drawn with
 name = \"warm_up\"
 decay = 0.999               # (default 0.999)
+# gamma = 6.94              # of power, in place of decay (default 6.94)
 ",
         validate = 250,
         points = tallow::datasets::NAMES.join(", "),
@@ -78,16 +87,24 @@ decay = 0.999               # (default 0.999)
 fn data_keys(name: &str) -> &'static str {
     match name {
         "digits" => {
-            "held_out_every = 10         # every tenth image is kept for `tallow evaluate` (default 10)\n"
+            "held_out_every = 10         # every tenth image is kept for `tallow evaluate` (default 10)
+# labels = true             # whether the model is told the labels (default true)
+"
         }
         "mnist" => {
-            "path = \"data/mnist\"         # folder with train-images-idx3-ubyte and its like, also as .gz\n"
+            "path = \"data/mnist\"         # folder with train-images-idx3-ubyte and its like, also as .gz
+# labels = true             # whether the model is told the labels (default true)
+"
         }
         "fashion_mnist" => {
-            "path = \"data/fashion\"       # folder with train-images-idx3-ubyte and its like, also as .gz\n"
+            "path = \"data/fashion\"       # folder with train-images-idx3-ubyte and its like, also as .gz
+# labels = true             # whether the model is told the labels (default true)
+"
         }
         "cifar10" => {
-            "path = \"data/cifar10\"       # folder of the binary version: data_batch_1.bin and its like\n"
+            "path = \"data/cifar10\"       # folder of the binary version: data_batch_1.bin and its like
+# labels = true             # whether the model is told the labels (default true)
+"
         }
         "folder" => {
             "path = \"data/pictures\"      # folder of .png and .jpg files
@@ -95,6 +112,7 @@ side = 32                   # pixels that each picture is brought to
 colour = \"rgb\"              # rgb (default) or grey
 classes = false             # true (default): one folder for each class; false: all pictures in one
 held_out_every = 10         # every tenth picture is kept for `tallow evaluate` (default 10)
+# labels = true             # whether the model is told the classes (default: where there are any)
 "
         }
         _ => {
@@ -117,7 +135,7 @@ fn model_keys(data: &str, model: &str) -> String {
                 Some(extent) => format!(
                     "waves = {extent}                 # half-width of the data, whose sines and cosines sharpen edges (default none)\n"
                 ),
-                None => String::new(),
+                None => "# waves = 1.0               # half-width of the data, whose sines and cosines sharpen edges (default none)\n".to_owned(),
             };
             format!(
                 "width = {width}                 # values of a hidden layer (default 256)\ndepth = 4                   # hidden layers (default 4)\n{waves}"
@@ -184,6 +202,30 @@ mod tests {
             ("# schedule", "schedule"),
             ("# weighting", "weighting"),
             ("# times", "times"),
+            ("# labels", "labels"),
+            ("# beta1", "beta1"),
+            ("# beta2", "beta2"),
+            (
+                "# weighting = \"min_snr\" ",
+                "weighting = \"min_snr\"\ngamma = 4.0 ",
+            ),
+            (
+                "# weighting = \"min_snr\" ",
+                "weighting = \"sigmoid\"\nbias = 1.0 ",
+            ),
+            (
+                "# times = \"logit_normal\" ",
+                "times = \"logit_normal\"\nmean = 0.5\ndeviation = 2.0 ",
+            ),
+            (
+                "name = \"independent\"",
+                "name = \"sinkhorn\"\nregularization = 0.1",
+            ),
+            ("name = \"adamw\" ", "name = \"sgd\"\nmomentum = 0.5 "),
+            (
+                "name = \"warm_up\"\ndecay = 0.999 ",
+                "name = \"power\"\ngamma = 7.0 ",
+            ),
         ] {
             let text = configuration("digits", "unet", "noise").replace(name, replaced);
             let file = TomlFile::new(Path::new("tallow.toml"), text);

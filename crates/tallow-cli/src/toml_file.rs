@@ -243,7 +243,7 @@ impl<'f> Section<'f> {
         Ok(self.whole(key, low..=high, default.map(|count| count as u64))? as usize)
     }
 
-    /// A number within a range; `open` is what is allowed in words.
+    /// A number within a range.
     pub(crate) fn number(
         &self,
         key: &'static str,
@@ -256,8 +256,8 @@ impl<'f> Section<'f> {
         };
         let number = match value.get_ref() {
             DeValue::Float(number) => number.as_str().parse().ok(),
-            DeValue::Integer(number) => number.as_str().parse().ok(),
-            _ => None,
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+            other => whole(other).map(|number| number as f64),
         };
         let number = number.filter(|number: &f64| range.contains(number));
         number.ok_or_else(|| self.wrong(key, value, &format!("needs {allowed}")))
@@ -372,6 +372,9 @@ mod tests {
         );
         let rate = |top: &Section<'_>| top.number("rate", 0.0..=1.0, None);
         assert!(error_of("rate = nan", rate).contains("is nan, it needs a number from 0 to 1"));
+        let file = TomlFile::new(Path::new("run.toml"), "rate = 0x10".to_owned());
+        let sixteen = file.top(|top| top.number("rate", 0.0..=1e3, None)).unwrap();
+        assert!((sixteen - 16.0).abs() < 1e-9);
     }
 
     #[test]

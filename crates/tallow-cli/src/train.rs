@@ -1,5 +1,6 @@
 //! `tallow train`: a run as a configuration says, which may be stopped at any step and goes on bit for bit.
 
+use std::io::{BufRead, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
@@ -8,8 +9,8 @@ use candle_core::DType;
 use serde_json::json;
 use tallow::denoisers::{Dataset, Network};
 use tallow::nn::{
-    Adam, AdamConfig, AdamW, AdamWConfig, Ema, EmaDecay, Optimizer, Parameters, RAdam, RAdamConfig, Sgd,
-    SgdConfig,
+    Adam, AdamConfig, AdamW, AdamWConfig, Ema, EmaDecay, Optimizer, Parameters, Plan, RAdam, RAdamConfig,
+    Sgd, SgdConfig,
 };
 use tallow::objectives::coupling::{
     Coupling, ImmiscibleNoise, OptimalTransport, Regularization, SinkhornCoupling,
@@ -20,6 +21,7 @@ use crate::arguments::Train;
 use crate::checkpoint_path::{FOLDER, steps};
 use crate::data::Data;
 use crate::error::{Blame, Error, Result};
+use crate::files::unwritten;
 use crate::interrupt::Interrupt;
 use crate::network;
 use crate::output::{say, say_json};
@@ -28,15 +30,16 @@ use crate::settings::Settings;
 
 pub(crate) fn run(arguments: &Train) -> Result<()> {
     let settings = Settings::read(&arguments.config)?;
-    refuse_to_start_over(&settings.output, arguments)?;
+    refuse_to_start_over(&settings.output, arguments).map_err(|error| settings.placed(error))?;
     start(&settings, arguments).map_err(|error| settings.placed(error))
 }
 
 fn start(settings: &Settings, arguments: &Train) -> Result<()> {
-    let device = settings.device.open()?;
+    let device = settings.device.open().map_err(|error| error.about("device"))?;
     let name = &settings.recipe.data.name;
     let data = Data::load(name, &settings.place, settings.recipe.data.held_out_every)?;
     let recipe = settings.recipe_of(data.shape(), data.classes()?)?;
+    check_size(&recipe)?;
     let parameters = Parameters::new(recipe.seed, DType::F32, &device);
     let network = network::build(&recipe, &parameters.scope())?;
     let announced = Announced {
@@ -52,10 +55,22 @@ fn start(settings: &Settings, arguments: &Train) -> Result<()> {
     run.train(data, arguments, &announced)
 }
 
+/// Refuses a network that no machine could train before its memory is asked for.
+fn check_size(recipe: &Recipe) -> Result<()> {
+    let plan = Plan::new(DType::F32, usize::MAX);
+    network::build(recipe, &plan.scope())?;
+    match plan.count() {
+        count if count <= MOST_PARAMETERS => Ok(()),
+        count => Err(Error::input(format!(
+            "[model] has {count} parameters, allowed are {MOST_PARAMETERS}: take a smaller width, depth or number of channels"
+        ))),
+    }
+}
+
 /// A folder with checkpoints is gone on with, or left alone.
 fn refuse_to_start_over(output: &Path, arguments: &Train) -> Result<()> {
     let Some((step, _)) = steps(&output.join(FOLDER)).pop() else {
-        return Ok(());
+        return keep_losses_of_others(output);
     };
     if arguments.resume {
         return Ok(());
@@ -65,6 +80,23 @@ fn refuse_to_start_over(output: &Path, arguments: &Train) -> Result<()> {
         output.display(),
         arguments.config.display()
     )))
+}
+
+/// A file of losses without a checkpoint beside it is replaced only where a run began it.
+fn keep_losses_of_others(output: &Path) -> Result<()> {
+    let path = output.join("loss.csv");
+    let Ok(file) = std::fs::File::open(&path) else {
+        return Ok(());
+    };
+    let mut first = Vec::new();
+    let read = std::io::BufReader::new(file.take(256)).read_until(b'\n', &mut first);
+    match read {
+        Ok(_) if first.is_empty() || first.starts_with(b"step,loss,") => Ok(()),
+        _ => Err(Error::input(format!(
+            "`output`: {} is no file of losses that a run began, and this one would replace it: give `output` another folder",
+            path.display()
+        ))),
+    }
 }
 
 struct Run<'a> {
@@ -86,7 +118,8 @@ impl Run<'_> {
         };
         let validation = self.validation(feed.held_out, averaged.as_deref())?;
         // Nothing is written before all of it is found right.
-        std::fs::create_dir_all(output).input_of(output.display())?;
+        std::fs::create_dir_all(output).map_err(|error| unwritten(output, &error).about("output"))?;
+
         announced.start(self, rows)?;
         let interrupt = Interrupt::listen()?;
         let mut trouble = None;
@@ -238,6 +271,8 @@ impl Run<'_> {
     }
 }
 
+/// The largest network, in parameters: 16 GB, and as much again for each gradient, moment and average.
+const MOST_PARAMETERS: usize = 4_000_000_000;
 /// Rows that a validation looks at.
 const VALIDATION_ROWS: usize = 256;
 
@@ -265,7 +300,7 @@ impl Announced {
         if self.json {
             return say_json(&json!({
                 "event": "start", "steps": recipe.steps, "parameters": parameters.count(), "rows": rows,
-                "output": settings.output, "recipe": recipe,
+                "output": settings.output.display().to_string(), "recipe": recipe,
             }));
         }
         let data = match rows {
@@ -284,7 +319,7 @@ impl Announced {
 
     fn resumed(&self, resumed: Option<&Resumed>, asked: bool) -> Result<()> {
         for warning in resumed.iter().flat_map(|resumed| &resumed.warnings) {
-            eprintln!("warning: {warning}");
+            let _ = writeln!(std::io::stderr(), "warning: {warning}");
         }
         match (resumed, self.json) {
             (Some(resumed), true) => say_json(&json!({ "event": "resumed", "step": resumed.step })),

@@ -52,7 +52,7 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     (
         "\"digits\"",
         "\"mnist\"\npath = \"nowhere\"",
-        &["run.toml:7: [data]", "nowhere"],
+        &["run.toml:9: `path` of [data]", "nowhere"],
     ),
     (
         "\"digits\"",
@@ -113,6 +113,41 @@ const WRONG: &[(&str, &str, &[&str])] = &[
         "label_dropout = 0.1",
         "label_dropout = 1.5",
         &["`label_dropout` of [objective] is 1.5", "from 0 to 1"],
+    ),
+    (
+        "name = \"flow\"",
+        "name = \"edm\"\nschedule = \"zero_terminal_snr\"",
+        &["`name` of [objective]", "infinite at its end"],
+    ),
+    (
+        "name = \"flow\"",
+        "name = \"noise\"\nschedule = \"zero_terminal_snr\"\ntimes = \"uniform\"",
+        &["`name` of [objective]"],
+    ),
+    (
+        "name = \"flow\"",
+        "name = \"epsilon\"",
+        &["did you mean \"noise\"?"],
+    ),
+    (
+        "width = 64\ndepth = 2",
+        "width = 65536\ndepth = 256",
+        &["[model] has", "parameters, allowed are 4000000000"],
+    ),
+    (
+        "batch = 64\nseed = 3\noutput = \"run\"\ncheckpoint_every = 100\nvalidate_every = 50\n",
+        "batch = 10000\noutput = \"run\"\n[coupling]\nname = \"optimal_transport\"\n",
+        &["run.toml:2: `batch`: 10000", "`coupling`", "8192"],
+    ),
+    (
+        "output = \"run\"",
+        "output = \"run.toml\"",
+        &["run.toml:4: `output`"],
+    ),
+    (
+        "[optimizer]",
+        "[learning_rate]\nwarm_up = 4\n[optimizer]",
+        &["`warm_up` of [learning_rate] is 4", "4 steps"],
     ),
     ("clip = 1.0", "clip = nan", &["`clip` of [optimizer] is nan"]),
     (

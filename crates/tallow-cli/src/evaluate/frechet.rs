@@ -38,7 +38,8 @@ pub(super) fn images(
             false => Vec::new(),
         },
         count,
-        guidance: 1.0,
+        guidance: arguments.guidance.unwrap_or(1.0),
+        batch: None,
         seed: arguments.seed,
     };
     let drawn = plan.draw(trained, &request, device, &mut Frames::none())?;
@@ -66,7 +67,7 @@ pub(super) fn images(
             "data": trained.recipe.data.name, "count": count, "frechet_distance": judged.value.distance_squared,
             "rank_deficient": judged.value.rank_deficient, "protocol": judged.protocol.to_string(),
             "solver": plan.name, "evaluations": drawn.evaluations, "seed": arguments.seed,
-            "step": trained.step, "checkpoint": trained.path, "seconds": seconds,
+            "step": trained.step, "checkpoint": trained.path.display().to_string(), "seconds": seconds,
         }));
     }
     let few = match judged.value.rank_deficient {
