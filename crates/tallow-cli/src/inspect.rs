@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use tallow::nn::Plan;
-use tallow::schedules::Schedule;
+use tallow::schedules::{Prediction, Schedule};
 use tallow::train::Checkpoint;
 
 use crate::arguments::Inspect;
@@ -121,8 +121,8 @@ fn told(text: &mut String, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<(
         text,
         "prediction",
         &format!(
-            "{:?}, objective {}",
-            recipe.objective.prediction(),
+            "{}, objective {}",
+            word(recipe.objective.prediction()),
             recipe.objective.told()?
         ),
     );
@@ -146,7 +146,12 @@ fn told(text: &mut String, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<(
     line(
         text,
         "learning rate",
-        &format!("{:?}, peak {}, warm-up {}", rate.name, rate.peak, rate.warm_up),
+        &format!(
+            "{}, peak {}, warm-up {}",
+            parameters(&serde_json::to_value(rate.name).run()?).trim_matches('"'),
+            rate.peak,
+            rate.warm_up
+        ),
     );
     line(
         text,
@@ -164,7 +169,7 @@ fn pipeline(folder: &Path, arguments: &Inspect) -> Result<()> {
         return say_json(&json!({
             "kind": "diffusers", "path": folder.display().to_string(), "class": pipeline.class, "parameters": pipeline.parameters(),
             "shape": shape, "classes": pipeline.classes(), "scheduler": scheduler.class().name(),
-            "prediction": format!("{:?}", scheduler.prediction()), "trained_steps": scheduler.trained_steps(),
+            "prediction": word(scheduler.prediction()), "trained_steps": scheduler.trained_steps(),
             "scheduler_config": scheduler.config(), "autoencoder": pipeline.decoder.is_some(),
         }));
     }
@@ -196,7 +201,7 @@ fn pipeline(folder: &Path, arguments: &Inspect) -> Result<()> {
         "schedule",
         &schedule(path.as_ref(), &Value::String("of the scheduler".to_owned())),
     );
-    line(&mut text, "prediction", &format!("{:?}", scheduler.prediction()));
+    line(&mut text, "prediction", &word(scheduler.prediction()));
     let threshold = scheduler.threshold();
     let threshold = threshold.map_or_else(|| "none".to_owned(), |threshold| format!("{threshold:?}"));
     line(&mut text, "threshold", &threshold);
@@ -206,6 +211,14 @@ fn pipeline(folder: &Path, arguments: &Inspect) -> Result<()> {
     };
     line(&mut text, "autoencoder", decoder);
     write(&text)
+}
+
+/// What the network is asked for, in a word.
+fn word(prediction: Prediction) -> String {
+    match prediction {
+        Prediction::Edm { sigma_data } => format!("edm(sigma_data = {sigma_data})"),
+        other => format!("{other:?}").to_lowercase(),
+    }
 }
 
 fn schedule(path: &dyn Schedule, name: &Value) -> String {

@@ -144,12 +144,6 @@ fn check_coupling(top: &Section<'_>, recipe: &Recipe) -> Result<()> {
         );
         return Err(top.refuse("batch", message));
     }
-    if recipe.learning_rate.warm_up >= recipe.steps && recipe.learning_rate.warm_up > 0 {
-        return Err(Error::input(format!(
-            "`warm_up` of [learning_rate] is {}, and the run has {} steps, so that its rate is never reached: take fewer",
-            recipe.learning_rate.warm_up, recipe.steps
-        )));
-    }
     Ok(())
 }
 

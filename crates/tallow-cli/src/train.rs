@@ -288,6 +288,11 @@ fn coupling(name: CouplingName) -> Result<Option<Box<dyn Coupling>>> {
     })
 }
 
+fn warn(warning: &str) {
+    // Where nobody reads it, there is nothing to be done about it.
+    let _ = writeln!(std::io::stderr(), "warning: {warning}");
+}
+
 /// What is printed of a run.
 struct Announced {
     json: bool,
@@ -297,6 +302,13 @@ struct Announced {
 impl Announced {
     fn start(&self, run: &Run<'_>, rows: Option<usize>) -> Result<()> {
         let (recipe, parameters, settings) = (run.recipe, run.parameters, run.settings);
+        let warm_up = recipe.learning_rate.warm_up;
+        if warm_up >= recipe.steps {
+            warn(&format!(
+                "`warm_up` of [learning_rate] is {warm_up}, and the run has {} steps: its rate never reaches the peak",
+                recipe.steps
+            ));
+        }
         if self.json {
             return say_json(&json!({
                 "event": "start", "steps": recipe.steps, "parameters": parameters.count(), "rows": rows,
@@ -319,7 +331,7 @@ impl Announced {
 
     fn resumed(&self, resumed: Option<&Resumed>, asked: bool) -> Result<()> {
         for warning in resumed.iter().flat_map(|resumed| &resumed.warnings) {
-            let _ = writeln!(std::io::stderr(), "warning: {warning}");
+            warn(warning);
         }
         match (resumed, self.json) {
             (Some(resumed), true) => say_json(&json!({ "event": "resumed", "step": resumed.step })),

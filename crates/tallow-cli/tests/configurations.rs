@@ -144,11 +144,6 @@ const WRONG: &[(&str, &str, &[&str])] = &[
         "output = \"run.toml\"",
         &["run.toml:4: `output`"],
     ),
-    (
-        "[optimizer]",
-        "[learning_rate]\nwarm_up = 4\n[optimizer]",
-        &["`warm_up` of [learning_rate] is 4", "4 steps"],
-    ),
     ("clip = 1.0", "clip = nan", &["`clip` of [optimizer] is nan"]),
     (
         "[optimizer]",
@@ -185,6 +180,20 @@ fn the_configuration_that_they_are_made_from_is_right() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("run.toml"), configuration(4)).unwrap();
     well(folder.path(), &["train", "run.toml"]);
+}
+
+#[test]
+fn a_warm_up_that_is_never_over_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = configuration(4) + "[learning_rate]\nwarm_up = 4\n";
+    std::fs::write(folder.path().join("run.toml"), text).unwrap();
+    let done = command::output(folder.path(), &["train", "run.toml"]);
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains("warning: `warm_up` of [learning_rate] is 4"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn a_folder_of_diffusers_is_told_drawn_from_and_refused_where_it_is_damaged() {
     );
     assert_eq!(
         (&told["prediction"], &told["trained_steps"]),
-        (&"V".into(), &1000.into())
+        (&"v".into(), &1000.into())
     );
     assert!(well(folder, &["inspect", "tiny"]).contains("DDIMScheduler, 1000 trained steps"));
     let draw = [
