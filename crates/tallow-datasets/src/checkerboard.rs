@@ -14,6 +14,8 @@ use crate::points::Draws;
 /// Uniform points on the eight black squares of a 4 x 4 board over [-2, 2)², without labels.
 ///
 /// Coordinates are multiples of 2⁻²², which f32 holds exactly: rounding moves no point across an edge.
+///
+/// Source: Lipman et al. 2022, arXiv:2210.02747, figure 4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checkerboard;
 

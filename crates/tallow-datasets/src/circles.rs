@@ -15,6 +15,8 @@ use crate::error::{check, check_spread};
 use crate::points::{Draws, choice};
 
 /// Two circles about the origin with labels 0 (outer, radius 1) and 1 (inner).
+///
+/// Source: scikit-learn's `make_circles`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Circles {
     factor: f64,

@@ -108,7 +108,7 @@ impl ImageFolder {
         self
     }
 
-    /// The same with other manners towards pictures that cannot be read.
+    /// The same with another rule for pictures that cannot be read.
     #[must_use]
     pub fn with_broken(mut self, broken: Broken) -> Self {
         self.broken = broken;

@@ -15,6 +15,8 @@ use crate::error::check;
 use crate::points::{Draws, choice};
 
 /// Equally likely Gaussians on a circle; the label is the number of the mode, counted from the positive x axis.
+///
+/// Source: Tong et al. 2023, arXiv:2302.00482, its code: n = 8, r = 5, v = 0.1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gaussians {
     modes: u32,

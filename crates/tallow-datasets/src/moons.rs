@@ -15,6 +15,8 @@ use crate::error::check_spread;
 use crate::points::{Draws, choice};
 
 /// Two half moons with labels 0 (upper) and 1 (lower); no noise by default.
+///
+/// Source: scikit-learn's `make_moons`; the variant of the flow papers: Tong et al. 2023, arXiv:2302.00482, its code.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moons {
     noise: f64,

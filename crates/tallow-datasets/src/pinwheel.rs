@@ -16,6 +16,9 @@ use crate::error::{check, check_spread};
 use crate::points::{Draws, choice};
 
 /// Blades about the origin; the label is the number of the blade.
+///
+/// Source: Johnson et al. 2016, arXiv:1603.06277, figure 1 and its code; Grathwohl et al. 2018, arXiv:1810.01367, for
+/// the factor 2.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pinwheel {
     blades: u32,

@@ -15,6 +15,8 @@ use crate::error::check_spread;
 use crate::points::Draws;
 
 /// Two three-quarter circles joined to an S, within [-1, 1] x [-2, 2]; no labels.
+///
+/// Source: scikit-learn's `make_s_curve`, first and third coordinate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SCurve {
     noise: f64,

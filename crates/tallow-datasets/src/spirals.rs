@@ -18,6 +18,9 @@ use crate::error::{check, check_spread};
 use crate::points::{Draws, choice};
 
 /// Two arms with labels 0 and 1; one and a half turns and a noise of 0.1 by default.
+///
+/// Source: Lang & Witbrock 1988, "Learning to tell two spirals apart"; scaled as in Grathwohl et al. 2018,
+/// arXiv:1810.01367.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spirals {
     turns: f64,

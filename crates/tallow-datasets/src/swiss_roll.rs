@@ -21,6 +21,9 @@ use crate::points::{Draws, choice};
 const HEIGHT: f64 = 21.0;
 
 /// The roll in the units of its formula, or standardised; no labels.
+///
+/// Source: Marsland 2009, "Machine Learning: An Algorithmic Perspective", chapter 10; scikit-learn's
+/// `make_swiss_roll`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SwissRoll {
     shape: &'static [usize],

@@ -15,6 +15,8 @@ use crate::{Denoiser, Error, Estimate, Levels, Result, combine_rows};
 
 /// A model whose x̂_0 is held within a range; ε̂ follows it.
 ///
+/// Source: Saharia et al. 2022 (Imagen), arXiv:2205.11487, section 2.3.
+///
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use tallow_denoisers::{Clamped, Denoiser, ExactGaussian, Threshold};

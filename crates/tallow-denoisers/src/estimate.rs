@@ -50,7 +50,7 @@ impl Estimate {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// When `x0` is not like `x`, or the levels are not one for each row.
     pub fn from_x0(x: &Tensor, x0: Tensor, at: Levels<'_>) -> Result<Self> {
         Self::new(x, x0, Prediction::Data, at)
     }
@@ -59,7 +59,7 @@ impl Estimate {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// When `x0` or `noise` is not like `x`, or the levels are not one for each row.
     pub fn from_pair(x: &Tensor, x0: Tensor, noise: Tensor, at: Levels<'_>) -> Result<Self> {
         check_like("the estimated noise", &noise, x)?;
         let mut estimate = Self::from_x0(x, x0.clone(), at)?;

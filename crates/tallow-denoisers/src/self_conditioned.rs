@@ -15,6 +15,8 @@ use crate::{Condition, Denoiser, Estimate, Levels, Network, Parameterization, Re
 /// A network trained with self-conditioning as a denoiser. What it is told lasts for one run; outside of a run it is told
 /// zeros.
 ///
+/// Source: Chen, Zhang & Hinton 2022 (Analog Bits), arXiv:2208.04202, Algorithm 2.
+///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use tallow_denoisers::{Denoiser, Parameterization, Prediction, SelfConditioned, network};

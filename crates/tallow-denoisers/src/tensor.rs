@@ -83,9 +83,14 @@ pub fn mix(
 
 /// `Σ cᵢ[row] tᵢ[row]`, with one factor for each row.
 ///
+/// # Shapes
+///
+/// Every `tᵢ`: (B, …), of one shape, which the sum has; every `cᵢ`: B numbers.
+///
 /// # Errors
 ///
-/// As [`mix`].
+/// When there is no term, shapes, types or devices differ, the terms are scalars, or a term does not have one factor for each
+/// row.
 pub fn combine_rows(terms: &[(&[f64], &Tensor)]) -> Result<Tensor> {
     let Some((_, first)) = terms.first() else {
         return Err(Error::EmptyBatch {

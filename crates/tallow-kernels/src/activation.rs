@@ -19,6 +19,9 @@ use crate::float::{Float, exp, exp_m1_of_negative, reciprocal_of_one_to_two};
 use crate::gaussian::distribution;
 
 /// The function between two layers.
+///
+/// Sources: Hendrycks & Gimpel 2016, arXiv:1606.08415 (GELU, both forms; SiLU); Klambauer et al. 2017,
+/// arXiv:1706.02515 (SELU).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(

@@ -38,6 +38,9 @@ pub enum Variance {
 }
 
 /// One step's constants.
+///
+/// Sources: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2;
+/// Liu et al. 2020, arXiv:1908.03265, algorithm 2 (with PyTorch's ε and its threshold of 5).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamStep {
     /// η.

@@ -13,6 +13,9 @@ use crate::error::{Error, Result, area, check_length};
 use crate::float::Float;
 
 /// The learned and the computed factors and offsets after a normalisation; `width` is the number of channels.
+///
+/// Sources: Perez et al. 2018, arXiv:1709.07871 (FiLM); Dhariwal & Nichol 2021, arXiv:2105.05233 (adaptive group
+/// normalisation); Peebles & Xie 2023, arXiv:2212.09748 (adaLN).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Affine<'a, T> {
     /// γ, (width); ones if absent.
@@ -26,6 +29,9 @@ pub struct Affine<'a, T> {
 /// Scale and shift for every entry of the batch, as columns of a matrix that may hold more than these.
 ///
 /// Entry b reads `values[b * stride + shift..][..width]` and `values[b * stride + scale..][..width]`.
+///
+/// Sources: Perez et al. 2018, arXiv:1709.07871 (FiLM); Dhariwal & Nichol 2021, arXiv:2105.05233 (adaptive group
+/// normalisation); Peebles & Xie 2023, arXiv:2212.09748 (adaLN).
 #[derive(Clone, Copy, Debug)]
 pub struct Modulation<'a, T> {
     /// The matrix; its last row may end with the last column that is read.

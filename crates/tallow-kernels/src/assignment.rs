@@ -52,6 +52,8 @@ pub struct Assignment {
 ///
 /// Exact up to rounding; time O(rows² columns) at worst. Equal costs are resolved in one way, on every processor.
 ///
+/// Source: Jonker & Volgenant 1987, doi:10.1007/BF02278710; for n < m: Crouse 2016, doi:10.1109/TAES.2016.140952.
+///
 /// ```
 /// let found = tallow_kernels::assign(&[4.0, 1.0, 3.0, 2.0, 0.0, 5.0, 3.0, 2.0, 2.0], 3, 3)?;
 /// assert_eq!(found.columns, [1, 0, 2]);

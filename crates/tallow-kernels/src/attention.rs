@@ -40,6 +40,9 @@ use crate::parallel;
 use crate::scratch::with_scratch;
 
 /// The sizes of an attention and the factor on its scores.
+///
+/// Sources: Vaswani et al. 2017, arXiv:1706.03762, equation 1; Milakov & Gimelshein 2018, arXiv:1805.02867 (running
+/// softmax); Dao et al. 2022, arXiv:2205.14135 (backward by blocks).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attention {
     /// B, images or sequences.

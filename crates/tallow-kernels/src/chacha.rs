@@ -20,6 +20,9 @@ const BLOCK: usize = 4 * WORDS;
 const PIECE: usize = 1 << 16;
 
 /// A key and a stream: what fixes every byte of the key stream.
+///
+/// Source: Bernstein 2008, "ChaCha, a variant of Salsa20"; the layout with a 64-bit counter and a 64-bit stream is
+/// its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChaCha8 {
     key: [u32; 8],

@@ -17,6 +17,8 @@ use crate::layer_norm::Chunks;
 use crate::parallel;
 
 /// The sizes of a gated residual step: x and h are (batch, tokens, width), the gate is (batch, width).
+///
+/// Source: Peebles & Xie 2023, arXiv:2212.09748 (adaLN-Zero).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatedResidual {
     /// Entries of the batch.

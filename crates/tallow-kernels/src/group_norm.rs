@@ -26,6 +26,8 @@ use crate::statistics::Statistics;
 mod passes;
 
 /// The sizes of a group normalisation and the activation after it.
+///
+/// Source: Wu & He 2018, arXiv:1803.08494.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GroupNorm {
     /// Images.

@@ -25,6 +25,8 @@ use crate::statistics::{Statistics, check_epsilon};
 mod passes;
 
 /// The sizes of a normalisation of rows.
+///
+/// Sources: Ba et al. 2016, arXiv:1607.06450; Zhang & Sennrich 2019, arXiv:1910.07467.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowNorm {
     /// Entries of the batch.

@@ -30,6 +30,8 @@ const COST: usize = 32;
 /// An odd length uses a whole last pair of words, so `bits` holds `out.len()` words, rounded up to even. The same words
 /// give the same bits of the values on every processor. The relative error of a value is some 1e-15.
 ///
+/// Source: Box & Muller 1958, doi:10.1214/aoms/1177706645.
+///
 /// # Errors
 ///
 /// When `bits` has another length.

@@ -41,6 +41,8 @@ pub enum Injection {
 ///
 /// Its parameters are one slice: γ and β of the first norm, weight and bias of the first convolution (3×3), the same of the
 /// second norm and convolution, and, where the channels differ, weight and bias of the way around (1×1).
+///
+/// Sources: Ho et al. 2020, arXiv:2006.11239, appendix B; Dhariwal & Nichol 2021, arXiv:2105.05233, section 3.1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResidualBlock {
     /// Images.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, check_length};
 use crate::float::Float;
 use crate::parallel;
 
-/// Where the momentum leads.
+/// Whether the momentum is plain or Nesterov's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Momentum {
     /// Along the momentum.
@@ -27,6 +27,9 @@ pub enum Momentum {
 }
 
 /// One step's constants.
+///
+/// Sources: Polyak 1964, doi:10.1016/0041-5553(64)90137-5; Sutskever et al. 2013, ICML (Nesterov's form, as PyTorch
+/// arranges it).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdStep {
     /// η.

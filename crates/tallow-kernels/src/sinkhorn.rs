@@ -31,6 +31,9 @@ pub enum Marginals {
 }
 
 /// An entropic transport problem and when to stop.
+///
+/// Sources: Cuturi 2013, arXiv:1306.0895; stabilised scalings: Schmitzer 2019, arXiv:1610.06519, algorithm 2; relaxed
+/// marginals: Chizat et al. 2018, arXiv:1607.05816.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sinkhorn {
     /// ε > 0, in the units of the costs: the larger, the more a plan is spread out.

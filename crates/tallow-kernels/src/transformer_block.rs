@@ -24,6 +24,8 @@ use crate::linear::{Gradients, Layer, Saved, Wanted};
 use crate::statistics::Statistics;
 
 /// The sizes of a block.
+///
+/// Source: Peebles & Xie 2023, arXiv:2212.09748, section 3.2 (adaLN-Zero block).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TransformerBlock {
     /// Entries of the batch.

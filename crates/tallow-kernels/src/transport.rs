@@ -34,6 +34,9 @@ pub struct Transport {
 /// Moves the masses `a` of the rows onto the masses `b` of the columns at the smallest total of `costs`,
 /// (rows, columns) row by row.
 ///
+/// Source: Ahuja, Magnanti & Orlin 1993, Network Flows, section 9.7; Peyré & Cuturi 2019, arXiv:1803.00567, section
+/// 3.
+///
 /// # Errors
 ///
 /// When `costs` has another length or a cost is not finite, a mass is negative or not finite, all are zero, or the totals

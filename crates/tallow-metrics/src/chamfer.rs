@@ -17,6 +17,8 @@ use crate::{Points, Result};
 
 /// The sum of the squared distances to the nearest neighbours, both ways; grows with the number of points.
 ///
+/// Source: Fan, Su & Guibas 2017, arXiv:1612.00603, section 4.
+///
 /// # Errors
 ///
 /// When the dimensions differ.
@@ -26,6 +28,8 @@ pub fn chamfer_sum(x: &Points<'_>, y: &Points<'_>) -> Result<f64> {
 }
 
 /// The mean squared distance to the nearest neighbour from x to y, plus that from y to x.
+///
+/// Source: Fan, Su & Guibas 2017, arXiv:1612.00603, section 4.
 ///
 /// # Errors
 ///

@@ -37,6 +37,9 @@ const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// A CLIP that reads images and captions.
+///
+/// Sources: Radford et al. 2021, arXiv:2103.00020; Hessel et al. 2021, arXiv:2104.08718, equation 1 (whose scale is
+/// 2.5 in place of 100).
 pub struct Clip {
     model: ClipModel,
     tokenizer: Tokenizer,
@@ -147,10 +150,14 @@ impl Clip {
 
     /// How well each image goes with the caption at the same place.
     ///
+    /// # Shapes
+    ///
+    /// `images`: (N, 3, H, W), or (N, 1, H, W) whose grey is repeated, with N captions.
+    ///
     /// # Errors
     ///
-    /// When there are not as many captions as images, none at all, or the images are not as [`Extractor::features`] wants
-    /// them.
+    /// When there are not as many captions as images, none at all, the images are not as [`Extractor::features`] wants them,
+    /// or a caption's tokens are not those of this model.
     pub fn score(&self, images: &Tensor, captions: &[&str], range: ImageRange) -> Result<Judged<ClipScore>> {
         let count = images.dims().first().copied().unwrap_or_default();
         if count != captions.len() {

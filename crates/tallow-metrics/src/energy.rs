@@ -14,6 +14,8 @@ use crate::{Points, Result, Statistic};
 ///
 /// The clouds may differ in size. Time O((n + m)² d), in parallel; the result has the same bits on any number of threads.
 ///
+/// Source: Székely & Rizzo 2013, doi:10.1016/j.jspi.2013.03.018.
+///
 /// ```
 /// use tallow_metrics::{Points, Statistic, energy_distance};
 ///

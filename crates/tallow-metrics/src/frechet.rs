@@ -55,6 +55,8 @@ impl fmt::Display for Frechet {
 
 /// The squared Fréchet distance between the Gaussians of two sets of moments.
 ///
+/// Source: Dowson & Landau 1982, doi:10.1016/0047-259X(82)90077-X; Heusel et al. 2017, arXiv:1706.08500, equation 6.
+///
 /// # Errors
 ///
 /// When the dimensions differ, a side has fewer than two points, or a covariance has a negative eigenvalue (beyond rounding).
@@ -88,6 +90,8 @@ pub fn frechet_distance(x: &Moments, y: &Moments) -> Result<Frechet> {
 }
 
 /// The squared Fréchet distance between the Gaussians that fit two clouds of features.
+///
+/// Source: Dowson & Landau 1982, doi:10.1016/0047-259X(82)90077-X; Heusel et al. 2017, arXiv:1706.08500, equation 6.
 ///
 /// # Errors
 ///

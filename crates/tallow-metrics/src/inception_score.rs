@@ -26,6 +26,8 @@ pub struct InceptionScore {
 
 /// The score of class probabilities, one row for each sample, over all of them and in `splits` consecutive parts.
 ///
+/// Source: Salimans et al. 2016, arXiv:1606.03498, section 4.
+///
 /// # Errors
 ///
 /// When there are fewer than two samples, no splits or splits of fewer than two samples, a probability is negative, or a row does not sum to 1 within 1e-3.

@@ -30,6 +30,8 @@ pub struct KernelDistance {
 
 /// The unbiased kernel distance over all points. Time O(n² d).
 ///
+/// Source: Bińkowski et al. 2018, arXiv:1801.01401, section 4.
+///
 /// # Errors
 ///
 /// When the dimensions differ or a cloud has fewer than two points.
@@ -46,6 +48,8 @@ pub fn kernel_distance(x: &Points<'_>, y: &Points<'_>) -> Result<f64> {
 }
 
 /// The same as the mean over `subsets` random subsets of `size` points of each cloud, as it is usually reported.
+///
+/// Source: Bińkowski et al. 2018, arXiv:1801.01401, section 4.
 ///
 /// # Errors
 ///

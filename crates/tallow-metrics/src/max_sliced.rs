@@ -35,6 +35,8 @@ pub struct MaxSlicedWasserstein {
 /// The clouds may differ in size. Time O(L (n + m)(d + log(n + m))) for L starts, and some hundred projections for each of
 /// the four that are followed.
 ///
+/// Source: Deshpande et al. 2019, arXiv:1904.05877, definition 1.
+///
 /// # Errors
 ///
 /// When the dimensions of clouds and starts differ.

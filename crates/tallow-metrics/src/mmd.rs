@@ -13,6 +13,8 @@ use crate::points::check_dimensions;
 use crate::{Error, Points, Result, Statistic};
 
 /// What compares two points; each is a sum over lengths h, in units of the data, and all determine a distribution.
+///
+/// Source: Gretton et al. 2012, JMLR 13, equations 3 (U-statistic) and 5 (V-statistic).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kernel {
     /// Σ_h exp(−|x − y|²/(2h²)).
@@ -51,6 +53,8 @@ impl fmt::Display for Mmd {
 /// The squared maximum mean discrepancy of two clouds by a kernel.
 ///
 /// The clouds may differ in size. Time O((n + m)² (d + number of lengths)), in parallel.
+///
+/// Source: Gretton et al. 2012, JMLR 13, equations 3 (U-statistic) and 5 (V-statistic).
 ///
 /// # Errors
 ///
@@ -95,6 +99,8 @@ pub fn mmd(x: &Points<'_>, y: &Points<'_>, kernel: &Kernel, statistic: Statistic
 /// The squared maximum mean discrepancy of two clouds, for the sum of Gaussian kernels of some bandwidths.
 ///
 /// `bandwidths`: one length h or more, in units of the data; report them with the number, as [`mmd`] does.
+///
+/// Source: Gretton et al. 2012, JMLR 13, equations 3 (U-statistic) and 5 (V-statistic).
 ///
 /// # Errors
 ///

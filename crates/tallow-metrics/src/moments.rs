@@ -21,6 +21,8 @@ pub(crate) const MOST_BYTES: u64 = 1 << 30;
 
 /// Mean and covariance of points, gathered batch by batch.
 ///
+/// Source: Chan, Golub & LeVeque 1983, doi:10.1080/00031305.1983.10483115, equation 2.1.
+///
 /// ```
 /// use tallow_metrics::{Moments, Points};
 ///

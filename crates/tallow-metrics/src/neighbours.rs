@@ -36,6 +36,9 @@ pub struct PrecisionRecall {
 /// Compares generated points with real ones through neighbourhoods of `neighbours` points (5 by custom, 3 in the first
 /// paper). Time O(n² d).
 ///
+/// Sources: Kynkäänniemi et al. 2019, arXiv:1904.06991; Naeem et al. 2020, arXiv:2002.09797; for the accuracy:
+/// Lopez-Paz & Oquab 2017, arXiv:1610.06545, and Xu et al. 2018, arXiv:1806.07755.
+///
 /// # Errors
 ///
 /// When the dimensions differ, `neighbours` is 0, or a cloud has no more points than that.
@@ -137,6 +140,9 @@ pub struct NeighbourAccuracy {
 
 /// Tells the clouds apart by each point's nearest neighbour, itself left out. Near 1: they differ; near ½: they do not;
 /// below ½: one copies the other. Of equally near neighbours the one of the first cloud counts. Time O(n² d).
+///
+/// Sources: Kynkäänniemi et al. 2019, arXiv:1904.06991; Naeem et al. 2020, arXiv:2002.09797; for the accuracy:
+/// Lopez-Paz & Oquab 2017, arXiv:1610.06545, and Xu et al. 2018, arXiv:1806.07755.
 ///
 /// # Errors
 ///

@@ -51,6 +51,9 @@ impl PathEnergy {
 
 /// The energy of trajectories: `states[k]` is where all of them are at `times[k]`, in the same order.
 ///
+/// Sources: Tong et al. 2024, arXiv:2302.00482, section 5.1 (normalised path energy); Liu et al. 2022,
+/// arXiv:2209.03003, equation 3 (straightness).
+///
 /// ```
 /// use tallow_metrics::{Points, path_energy};
 ///

@@ -31,6 +31,8 @@ pub struct SinkhornDivergence {
 /// The clouds may differ in size. A small ε needs many iterations: at most 10,000 are made, and `residual` says what is left.
 /// Time O(n m) an iteration, memory O(n m).
 ///
+/// Sources: Genevay, Peyré & Cuturi 2018, arXiv:1706.00292; Feydy et al. 2019, arXiv:1810.08278, equation 3.
+///
 /// ```
 /// use tallow_metrics::{Points, sinkhorn_divergence};
 ///

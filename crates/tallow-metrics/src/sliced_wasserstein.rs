@@ -100,6 +100,8 @@ pub struct SlicedWasserstein {
 /// The clouds may differ in size: every point of a cloud has the same weight. Time O(L (n + m)(d + log(n + m))), in
 /// parallel; the result has the same bits on any number of threads.
 ///
+/// Source: Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3, definition 3, by Monte Carlo.
+///
 /// # Errors
 ///
 /// When the dimensions of clouds and projections differ.

@@ -36,6 +36,8 @@ pub struct TwoSampleTest {
 /// Of a larger cloud as many points are taken as the smaller one has; `rng` decides which and how they are halved. Time
 /// O(n² d).
 ///
+/// Source: Lopez-Paz & Oquab 2017, arXiv:1610.06545, sections 2 and 3.
+///
 /// # Errors
 ///
 /// When the dimensions differ, or a cloud has fewer than four points.

@@ -57,6 +57,8 @@ impl fmt::Display for Wasserstein {
 
 /// The mean distance that the points of x move when they become those of y in the cheapest way: W₁.
 ///
+/// Source: Peyré & Cuturi 2019, arXiv:1803.00567, section 2.2 and equation 2.11.
+///
 /// # Errors
 ///
 /// When dimensions or counts differ, or there are more than [`MOST_POINTS`] points in two dimensions or more.
@@ -65,6 +67,8 @@ pub fn wasserstein1(x: &Points<'_>, y: &Points<'_>) -> Result<Wasserstein> {
 }
 
 /// The root of the mean squared distance that the points of x move when they become those of y in the cheapest way: W₂.
+///
+/// Source: Peyré & Cuturi 2019, arXiv:1803.00567, section 2.2 and equation 2.11.
 ///
 /// ```
 /// use tallow_metrics::{Points, wasserstein2};

@@ -33,6 +33,8 @@ use crate::{Error, Result};
 /// f is the [divisor](AutoencoderKlConfig::divisor); h and w are H/f and W/f, rounded down: rows and columns that are too many
 /// for a multiple of f are seen, but not drawn again.
 ///
+/// Sources: Kingma & Welling 2014, arXiv:1312.6114; Rombach et al. 2022, arXiv:2112.10752, section 3.1.
+///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use tallow_denoisers::Seeded;

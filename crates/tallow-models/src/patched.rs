@@ -16,6 +16,8 @@ use tallow_denoisers::{Call, Network};
 use crate::error::{Error, Result};
 
 /// A network of patches as a network of images.
+///
+/// Source: Luhman and Luhman 2022, "Improving diffusion model efficiency through patching", arXiv:2207.04316.
 #[derive(Clone, Debug)]
 pub struct Patched<N> {
     network: N,
@@ -70,7 +72,7 @@ impl<N: Network> Network for Patched<N> {
 ///
 /// # Errors
 ///
-/// When `patch` is 0 or does not divide both sides.
+/// When `images` is not of rank 4, or `patch` is 0 or does not divide both sides.
 pub fn to_channels(images: &Tensor, patch: usize) -> candle_core::Result<Tensor> {
     let (batch, channels, height, width) = images.dims4()?;
     if patch == 0 || height % patch != 0 || width % patch != 0 {
@@ -87,7 +89,7 @@ pub fn to_channels(images: &Tensor, patch: usize) -> candle_core::Result<Tensor>
 ///
 /// # Errors
 ///
-/// When the channels are not a multiple of p².
+/// When `images` is not of rank 4, `patch` is 0, or the channels are not a multiple of p².
 pub fn from_channels(images: &Tensor, patch: usize) -> candle_core::Result<Tensor> {
     let (batch, channels, rows, columns) = images.dims4()?;
     let pixels = patch * patch;

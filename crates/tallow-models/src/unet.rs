@@ -39,6 +39,9 @@ use crate::{Error, Result};
 
 /// A U-Net: images (B, inputs, H, W) at their times, to (B, outputs, H, W).
 ///
+/// Sources: Ronneberger et al. 2015, arXiv:1505.04597; Ho et al. 2020, arXiv:2006.11239; Dhariwal & Nichol 2021,
+/// arXiv:2105.05233; Song et al. 2021, arXiv:2011.13456.
+///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use tallow_denoisers::{Call, Condition, Network};

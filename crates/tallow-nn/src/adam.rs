@@ -17,6 +17,8 @@ use crate::moments::{self, Moments};
 use crate::rule::{At, MissingGradient, Rule, Settings};
 
 /// Adam over a set of parameters; where weights decay, [`crate::AdamW`] is the better rule.
+///
+/// Source: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1.
 pub type Adam = Descent<AdamConfig>;
 
 /// The settings of [`Adam`].

@@ -17,6 +17,8 @@ use crate::rule::{At, MissingGradient, Rule, Settings};
 
 /// AdamW over a set of parameters: what most diffusion models are trained with.
 ///
+/// Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.
+///
 /// ```
 /// # use candle_core::{DType, Device, Tensor};
 /// # use tallow_nn::{AdamW, AdamWConfig, Group, Linear, Parameters};

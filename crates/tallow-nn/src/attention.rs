@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 use crate::slices::kernels_take;
 
 /// Which keys a query sees. Masks have a shape that broadcasts to (B, H, N, M).
+///
+/// Source: Vaswani et al. 2017, arXiv:1706.03762, equation 1.
 #[derive(Clone, Debug, Default)]
 pub enum AttentionMask {
     /// Every query sees every key.
@@ -40,6 +42,8 @@ pub enum AttentionMask {
 ///
 /// The inputs may be views whose rows are contiguous, the answer is a view of (B, N, H, value width): with transposes
 /// around it, attention copies nothing.
+///
+/// Source: Vaswani et al. 2017, arXiv:1706.03762, equation 1.
 ///
 /// # Errors
 ///

@@ -16,6 +16,8 @@ use crate::dual::Dual;
 use crate::error::{Error, Result};
 
 /// Leaves out each value with a probability, and scales the others so that the mean stays. It has no parameters.
+///
+/// Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     rate: f64,

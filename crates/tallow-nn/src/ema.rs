@@ -19,6 +19,8 @@ use crate::scope::View;
 use crate::slices::{Element, kernels_take, values};
 
 /// Shadow values of a set of parameters, by name; of half precision in f32, in which small steps are not lost.
+///
+/// Source: Polyak & Juditsky 1992, doi:10.1137/0330046; for d, see [`EmaDecay`].
 #[derive(Debug)]
 pub struct Ema {
     decay: EmaDecay,

@@ -14,6 +14,9 @@
 use crate::error::{Error, Result};
 
 /// How much of the average an update keeps.
+///
+/// Sources: the warm-up is TensorFlow's and ADM's; rising, diffusers' `EMAModel`; the ramped half-life, Karras et al.
+/// 2022, arXiv:2206.00364, appendix F; the power function, Karras et al. 2024, arXiv:2312.02696, Eq. 4.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum EmaDecay {
     /// The same d in every update.
@@ -91,7 +94,7 @@ impl EmaDecay {
         self.after(updates as f64)
     }
 
-    /// d after so many updates as a real number: for who counts in images, images seen divided by the batch.
+    /// d after a number of updates that need not be whole: images seen over the batch, for those who count images.
     #[must_use]
     pub fn after(self, updates: f64) -> f64 {
         let n = updates.max(0.0);

@@ -22,6 +22,9 @@ use crate::init::words;
 use crate::slices::{Element, kernels_take, values, with_values};
 
 /// Sines and cosines of linear functions of each row: (…, inputs) to (…, 2 waves). It has no parameters.
+///
+/// Sources: Tancik et al. 2020, arXiv:2006.10739 (random features); Mildenhall et al. 2020, arXiv:2003.08934
+/// (octaves).
 #[derive(Clone, Debug, PartialEq)]
 pub struct FourierFeatures {
     /// (inputs, waves), row-major.

@@ -17,6 +17,8 @@ use crate::scope::Scope;
 
 /// Normalises groups of channels of (B, channels, …), with PyTorch's names `weight` and `bias`.
 ///
+/// Sources: Wu & He 2018, arXiv:1803.08494; Dhariwal & Nichol 2021, arXiv:2105.05233 (scale and shift).
+///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use tallow_nn::{Activation, GroupNorm, Parameters};

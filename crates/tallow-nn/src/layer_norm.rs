@@ -16,6 +16,8 @@ use crate::norm::{Kind, Learned, Norm, side_by_side, side_by_side_dual};
 use crate::scope::Scope;
 
 /// Normalises the last dimension of (B, …, width), with PyTorch's names `weight` and `bias`.
+///
+/// Sources: Ba et al. 2016, arXiv:1607.06450; Peebles & Xie 2023, arXiv:2212.09748 (adaLN).
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     norm: Norm,

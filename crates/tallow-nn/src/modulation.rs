@@ -18,6 +18,8 @@ use crate::linear::{Linear, LinearInit};
 use crate::scope::Scope;
 
 /// Scale and shift for every entry of a batch, as columns of one matrix (a [`Tensor`] or a [`Dual`]).
+///
+/// Sources: Perez et al. 2018, arXiv:1709.07871 (FiLM); Peebles & Xie 2023, arXiv:2212.09748 (adaLN-Zero).
 #[derive(Clone, Debug)]
 pub struct Modulation<V = Tensor> {
     pub(crate) values: V,
@@ -84,6 +86,8 @@ pub(crate) struct Columns {
 }
 
 /// The layer that turns a condition into modulations: W silu(c) + b, cut into slices of one width.
+///
+/// Sources: Perez et al. 2018, arXiv:1709.07871 (FiLM); Peebles & Xie 2023, arXiv:2212.09748 (adaLN-Zero).
 #[derive(Clone, Debug)]
 pub struct AdaLn {
     linear: Linear,

@@ -74,6 +74,8 @@ pub enum ProjectionBias {
 }
 
 /// Attention of many heads, to the tokens themselves or to a context: (B, N, width) to (B, N, width).
+///
+/// Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2.
 #[derive(Clone, Debug)]
 pub struct MultiHeadAttention {
     config: MultiHeadAttentionConfig,

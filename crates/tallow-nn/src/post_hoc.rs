@@ -22,6 +22,8 @@ use crate::tensor_file::{read_note, read_tensors, write_tensors};
 
 /// Power-function averages of a set of parameters whose snapshots give averages of other widths.
 ///
+/// Source: Karras et al. 2024, arXiv:2312.02696, section 3.2.
+///
 /// ```
 /// # use candle_core::{DType, Device};
 /// # use tallow_nn::{Linear, Parameters, PostHocEma, PowerProfile, reconstruct};
@@ -149,6 +151,8 @@ impl PostHocEma {
 ///
 /// Sums in f64, one file in memory at a time; the tensors have the type of the snapshots. [`ProfileFit`] tells beforehand
 /// how near the snapshots come; between their times, it takes many of them.
+///
+/// Source: Karras et al. 2024, arXiv:2312.02696, section 3.2.
 ///
 /// # Errors
 ///

@@ -12,6 +12,8 @@
 use crate::error::{Error, Result};
 
 /// The weights of a power-function average over the updates up to a time.
+///
+/// Source: Karras et al. 2024, arXiv:2312.02696, section 3 and appendix C.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PowerProfile {
     gamma: f64,
@@ -56,7 +58,7 @@ impl PowerProfile {
         self.time
     }
 
-    /// ∫ p q dτ.
+    /// The inner product ∫ p(τ) q(τ) dτ of this profile p and another, q.
     #[must_use]
     pub fn inner(self, other: Self) -> f64 {
         let (a, b) = if self.time < other.time {
@@ -72,6 +74,8 @@ impl PowerProfile {
 
 /// The relative width of a power-function average: the standard deviation of its profile, as a part of the training so far.
 ///
+/// Source: Karras et al. 2024, arXiv:2312.02696, section 3 and appendix C.
+///
 /// # Errors
 ///
 /// When `gamma` is negative or not finite.
@@ -82,9 +86,11 @@ pub fn sigma_rel_of_gamma(gamma: f64) -> Result<f64> {
 
 /// The exponent γ of the average with relative width `sigma_rel`: 16.97 for 0.05 and 6.94 for 0.10, EDM2's two.
 ///
+/// Source: Karras et al. 2024, arXiv:2312.02696, section 3 and appendix C.
+///
 /// # Errors
 ///
-/// When `sigma_rel` is outside (0, 1/√12], which is what exponents of 0 and more reach.
+/// When `sigma_rel` is below 1e-9, above 1/√12, which is what exponents of 0 and more reach, or NaN.
 pub fn gamma_of_sigma_rel(sigma_rel: f64) -> Result<f64> {
     if !(sigma_rel >= 1e-9 && sigma_rel <= width(0.0)) {
         return Err(Error::Setting {

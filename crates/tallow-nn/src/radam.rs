@@ -17,6 +17,8 @@ use crate::moments::{self, Moments};
 use crate::rule::{At, MissingGradient, Rule, Settings};
 
 /// RAdam over a set of parameters: what consistency models are trained with.
+///
+/// Source: Liu et al. 2020, arXiv:1908.03265, algorithm 2, in PyTorch's arrangement (ε beside √v, threshold 5).
 pub type RAdam = Descent<RAdamConfig>;
 
 /// The settings of [`RAdam`].

@@ -112,6 +112,8 @@ impl ResidualBlockConfig {
 
 /// Two normed convolutions that are told the time, and a way around: (N, inputs, H, W) to (N, outputs, H, W), or of
 /// half or twice the height and width where it resamples.
+///
+/// Sources: Ho et al. 2020, arXiv:2006.11239, appendix B; Dhariwal & Nichol 2021, arXiv:2105.05233, section 3.1.
 #[derive(Clone, Debug)]
 pub struct ResidualBlock {
     norm1: GroupNorm,

@@ -16,6 +16,8 @@ use crate::norm::{Kind, Learned, Norm, side_by_side, side_by_side_dual};
 use crate::scope::Scope;
 
 /// Normalises the last dimension of (B, …, width) by its root mean square, with PyTorch's name `weight`.
+///
+/// Source: Zhang & Sennrich 2019, arXiv:1910.07467.
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
     pub(crate) norm: Norm,

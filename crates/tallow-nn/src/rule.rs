@@ -71,7 +71,7 @@ pub struct At {
     pub learning_rate: f64,
     /// λ of this parameter's group.
     pub weight_decay: f64,
-    /// The how-manieth update of this parameter it is: 1 for the first.
+    /// The number of this update of the parameter, counted from 1.
     pub step: u64,
     /// Multiplies the gradient: accumulation and clipping.
     pub gradient_scale: f64,

@@ -17,6 +17,8 @@ use crate::moments::forgotten;
 use crate::rule::{At, MissingGradient, Rule, Settings, below_one};
 
 /// Gradient descent over a set of parameters; remembers a tensor per parameter if it has momentum.
+///
+/// Sources: Polyak 1964, doi:10.1016/0041-5553(64)90137-5; Sutskever et al. 2013, ICML, in PyTorch's arrangement.
 pub type Sgd = Descent<SgdConfig>;
 
 /// The settings of [`Sgd`].

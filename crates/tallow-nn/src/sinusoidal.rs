@@ -51,6 +51,9 @@ impl SinusoidalConfig {
 }
 
 /// The embedding of times: (B,) to (B, outputs).
+///
+/// Sources: Vaswani et al. 2017, arXiv:1706.03762 §3.5; Ho et al. 2020, arXiv:2006.11239 (DDPM); Dhariwal & Nichol
+/// 2021, arXiv:2105.05233 (ADM).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SinusoidalEmbedding(FourierFeatures);
 

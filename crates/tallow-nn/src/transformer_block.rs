@@ -56,6 +56,8 @@ impl TransformerBlockConfig {
 ///
 /// The modulation, (B, 6 · width), is the caller's, made of the condition by a layer of its own (DiT's
 /// `adaLN_modulation.1`): shift₁, scale₁, gate₁, shift₂, scale₂, gate₂ side by side.
+///
+/// Source: Peebles & Xie 2023, arXiv:2212.09748, section 3.2 (adaLN-Zero block).
 #[derive(Clone, Debug)]
 pub struct TransformerBlock {
     config: TransformerBlockConfig,

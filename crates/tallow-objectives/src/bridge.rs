@@ -20,6 +20,8 @@ use tallow_schedules::NoiseLevel;
 use crate::{Error, Result};
 
 /// How much noise of its own a path between two data sets has.
+///
+/// Sources: Tong et al. 2024, arXiv:2302.00482, Eq. 14 and 19; Albergo & Vanden-Eijnden 2023, arXiv:2209.15571.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Bridge {
     /// As much everywhere, the ends included: 0.1 in two dimensions, 0 for images in the paper.

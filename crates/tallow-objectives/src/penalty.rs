@@ -18,6 +18,9 @@ use tallow_denoisers::{Error as DenoiserError, combine_rows};
 use crate::{Error, Result};
 
 /// How a row's error becomes its loss.
+///
+/// Sources: Song & Dhariwal 2023 (iCT), arXiv:2310.14189, Eq. 8 (pseudo-Huber); Geng et al. 2025 (MeanFlow),
+/// arXiv:2505.13447, Eq. 22 (adaptive).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Penalty {

@@ -29,6 +29,8 @@ use crate::time_sampling::Drawn;
 use crate::{Bridge, Error, Loss, Objective, Penalty, Result, SelfConditioning, TimeSampling};
 
 /// Regression of a network on what its parameterization asks for.
+///
+/// Source: Kingma & Gao 2023, arXiv:2303.00848 (all of them are this regression with different weights).
 #[derive(Clone, Debug)]
 pub struct Regression {
     schedule: Arc<dyn Schedule>,

@@ -21,6 +21,8 @@ const EPSILON: f64 = 1e-5;
 
 /// On a variance-preserving path, the network told 999 t; λ = σ². `.with_weighting(Weighting::Likelihood)` makes it g².
 ///
+/// Sources: Vincent 2011; Song et al. 2021, arXiv:2011.13456, Eq. 7; Song et al. 2021, arXiv:2101.09258, Eq. 8 (g²).
+///
 /// # Errors
 ///
 /// When the path ends at no positive time.
@@ -29,6 +31,8 @@ pub fn vp(schedule: Arc<dyn Schedule>) -> Result<Regression> {
 }
 
 /// On a variance-exploding path, the network told σ/α; λ = σ². `.with_weighting(Weighting::Likelihood)` makes it g².
+///
+/// Sources: Vincent 2011; Song et al. 2021, arXiv:2011.13456, Eq. 7; Song et al. 2021, arXiv:2101.09258, Eq. 8 (g²).
 ///
 /// # Errors
 ///

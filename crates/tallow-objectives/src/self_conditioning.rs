@@ -16,6 +16,8 @@ use tallow_denoisers::{Condition, Estimate, Levels, Network, Parameterization, u
 use crate::{Error, Result};
 
 /// How often a training batch is told an estimate: a second network call, without a gradient.
+///
+/// Source: Chen, Zhang & Hinton 2022 (Analog Bits), arXiv:2208.04202, Algorithm 1; p = 0.5 there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SelfConditioning {
     probability: f64,

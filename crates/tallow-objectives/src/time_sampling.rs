@@ -140,7 +140,7 @@ impl TimeSampling {
     ///
     /// # Errors
     ///
-    /// When `count` is 0.
+    /// When `count` is 0 or above 10⁷.
     pub fn steps(count: usize) -> Result<Self> {
         check_steps("TimeSampling::steps", count)?;
         Ok(Density::Steps { count }.into())

@@ -29,7 +29,7 @@ impl NoiseLevel {
         self.alpha.ln() - self.sigma.ln()
     }
 
-    /// dλ/dt = α̇/α − σ̇/σ; −∞ at either end of a path.
+    /// dλ/dt = α̇/α − σ̇/σ; −∞ where α or σ is 0.
     #[must_use]
     pub fn lambda_dot(&self) -> f64 {
         if self.alpha == 0.0 || self.sigma == 0.0 {

@@ -18,78 +18,134 @@ use crate::{
     derive(serde::Serialize, serde::Deserialize),
     serde(tag = "name", rename_all = "snake_case")
 )]
-#[expect(
-    missing_docs,
-    reason = "fields are the parameters of the path that the variant names"
-)]
 #[non_exhaustive]
 pub enum NamedSchedule {
     /// [`VpLinear`].
-    VpLinear { beta_0: f64, beta_1: f64 },
+    VpLinear {
+        /// The rate of noise at the data, per unit of time.
+        beta_0: f64,
+        /// The rate of noise at the end.
+        beta_1: f64,
+    },
     /// [`VpCosine`].
-    VpCosine { s: f64 },
+    VpCosine {
+        /// The offset.
+        s: f64,
+    },
     /// [`VpSigmoid`].
-    VpSigmoid { start: f64, end: f64, tau: f64 },
+    VpSigmoid {
+        /// Where on the logistic curve the data is.
+        start: f64,
+        /// Where on it the noise is.
+        end: f64,
+        /// The temperature.
+        tau: f64,
+    },
     /// [`ScaledLinear`].
-    ScaledLinear { beta_0: f64, beta_1: f64 },
+    ScaledLinear {
+        /// The rate of noise at the data, per unit of time.
+        beta_0: f64,
+        /// The rate of noise at the end.
+        beta_1: f64,
+    },
     /// [`SubVp`].
-    SubVp { beta_0: f64, beta_1: f64 },
+    SubVp {
+        /// The rate of noise at the data, per unit of time.
+        beta_0: f64,
+        /// The rate of noise at the end.
+        beta_1: f64,
+    },
     /// [`VeGeometric`].
-    VeGeometric { sigma_min: f64, sigma_max: f64 },
+    VeGeometric {
+        /// The least noise, in units of the data.
+        sigma_min: f64,
+        /// The largest noise.
+        sigma_max: f64,
+    },
     /// [`Ve`], up to 80 unless `t_max` says otherwise.
     Edm {
+        /// The largest noise level.
         #[cfg_attr(feature = "serde", serde(default = "edm_t_max"))]
         t_max: f64,
     },
     /// [`RectifiedFlow`] without noise on the data.
     LinearFlow,
     /// [`RectifiedFlow`] with noise on the data.
-    LinearFlowSigmaMin { sigma_min: f64 },
+    LinearFlowSigmaMin {
+        /// The least noise, in units of the data.
+        sigma_min: f64,
+    },
     /// [`Trigonometric`].
     Trigonometric,
     /// [`Polynomial`].
-    Polynomial { n: f64 },
+    Polynomial {
+        /// The degree.
+        n: f64,
+    },
     /// [`Table::linear_beta`]; the number of steps is called `T` in files.
     LinearBeta {
+        /// The number of entries T.
         #[cfg_attr(feature = "serde", serde(rename = "T"))]
         steps: usize,
+        /// The first β of the table.
         beta_start: f64,
+        /// Its last β.
         beta_end: f64,
     },
     /// [`Table::scaled_linear_beta`].
     ScaledLinearBeta {
+        /// The number of entries T.
         #[cfg_attr(feature = "serde", serde(rename = "T"))]
         steps: usize,
+        /// The first β of the table.
         beta_start: f64,
+        /// Its last β.
         beta_end: f64,
     },
     /// [`Table::cosine`].
     CosineAlphaBar {
+        /// The number of entries T.
         #[cfg_attr(feature = "serde", serde(rename = "T"))]
         steps: usize,
+        /// The offset.
         s: f64,
+        /// The cap on β.
         max_beta: f64,
     },
     /// [`Table::sigmoid_alpha_bar`].
     SigmoidAlphaBar {
+        /// The number of entries T.
         #[cfg_attr(feature = "serde", serde(rename = "T"))]
         steps: usize,
+        /// Where on the logistic curve the data is.
         start: f64,
+        /// Where on it the noise is.
         end: f64,
+        /// The temperature.
         tau: f64,
+        /// The cap on β.
         max_beta: f64,
     },
     /// [`Table::geodiff_sigmoid_beta`].
     GeodiffSigmoidBeta {
+        /// The number of entries T.
         #[cfg_attr(feature = "serde", serde(rename = "T"))]
         steps: usize,
+        /// The first β of the table.
         beta_start: f64,
+        /// Its last β.
         beta_end: f64,
     },
     /// [`Table::from_betas`].
-    DiscreteTable { betas: Vec<f64> },
+    DiscreteTable {
+        /// All β, from data to noise.
+        betas: Vec<f64>,
+    },
     /// [`Table::zero_terminal_snr`] of another table.
-    ZeroTerminalSnr { base: Box<NamedSchedule> },
+    ZeroTerminalSnr {
+        /// The table that is rescaled.
+        base: Box<NamedSchedule>,
+    },
 }
 
 #[cfg(feature = "serde")]

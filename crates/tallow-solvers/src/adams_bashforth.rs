@@ -18,7 +18,12 @@ use crate::exponential::{Interpolated, Kernel};
 use crate::multistep::{LastSteps, Multistep, Past, Start, check_order};
 use crate::{Point, Result, Solver};
 
+/// Adams-Bashforth in ρ = σ/α: the polynomial in ρ through past noise predictions, integrated exactly.
+///
 /// One evaluation a step, order 1 to 4; right for any path, prediction and coupling. Also known as lms.
+///
+/// Source: Zhang & Chen 2022, arXiv:2204.13902, Eq. 18 (ρAB-DEIS); Hairer, Nørsett & Wanner, Solving Ordinary
+/// Differential Equations I, section III.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdamsBashforth {
     order: usize,

@@ -17,6 +17,8 @@ use crate::error::check;
 use crate::{Error, Result};
 
 /// How much noise an ancestral step takes away beyond what it must, and puts back.
+///
+/// Source: Song, Meng & Ermon 2021, arXiv:2010.02502, Eq. 16; Karras et al. 2022, arXiv:2206.00364, section 4.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ancestral {
     eta: f64,

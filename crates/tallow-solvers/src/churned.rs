@@ -27,6 +27,8 @@ const MOST: f64 = std::f64::consts::SQRT_2 - 1.0;
 ///
 /// Around [`Heun`](crate::Heun) on the path `Ve` it is EDM's stochastic sampler. The estimate of a step is the model's at
 /// the churned state.
+///
+/// Source: Karras et al. 2022, arXiv:2206.00364, Algorithm 2 and Table 5.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Churned<S> {
     /// What takes the steps.

@@ -17,7 +17,11 @@ use tallow_schedules::Step;
 use crate::clean::exponential;
 use crate::{Error, Point, Result, Solver, estimate};
 
+/// DDIM: keep the model's two estimates, swap the coefficients.
+///
 /// One evaluation a step, order 1; deterministic by default, and then right for any path, prediction and coupling.
+///
+/// Source: Song, Meng & Ermon 2021, arXiv:2010.02502, Eq. 12 and 16.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ddim {
     eta: f64,

@@ -16,7 +16,11 @@ use tallow_schedules::Step;
 
 use crate::{Error, Point, Result, Solver};
 
+/// DDPM's ancestral step: a draw from the Gaussian posterior of x_s given x_t and x̂₀.
+///
 /// One evaluation a step, weak order 1 (fixed small). Needs Gaussian noise that is independent of the data.
+///
+/// Source: Ho et al. 2020, arXiv:2006.11239, Eq. 6-7; Nichol & Dhariwal 2021, arXiv:2102.09672, Eq. 15.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ddpm {
     /// The variance of a step.

@@ -69,8 +69,13 @@ pub(crate) const D: [f64; 7] = [
     69_997_945.0 / 29_380_423.0,
 ];
 
+/// The pair of Dormand and Prince, order 5 with an estimate of order 4; here with the steps of the grid.
+///
 /// Six evaluations a step, order 5; right for any path, prediction and coupling. For references and few, long steps on
 /// smooth models.
+///
+/// Source: Dormand & Prince 1980, J. Comp. Appl. Math. 6; Hairer, Nørsett & Wanner, Solving Ordinary Differential
+/// Equations I, table II.5.2 and section II.6 (continuous extension).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dopri5 {
     /// How the last step ends.

@@ -21,9 +21,14 @@ use crate::dopri5::{A, C, D, E};
 use crate::watched::Watched;
 use crate::{FinalStep, Observer, Result, Sampled, Sampler};
 
+/// The pair of Dormand and Prince with steps of its own choice, row by row.
+///
 /// Six evaluations an attempted step; the error follows the tolerance; right for any path, prediction and coupling.
 ///
 /// For references, encoding and likelihoods, where the error matters more than the cost.
+///
+/// Source: Dormand & Prince 1980; Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, sections
+/// II.4-6.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -20,7 +20,12 @@ use crate::ancestral::Target;
 use crate::clean::exponential;
 use crate::{Point, Result, Solver, estimate};
 
+/// k-diffusion's DPM2: the midpoint method in σ/α, with the middle taken in λ = ln(α/σ).
+///
 /// Two evaluations a step, one into σ = 0; order 2; right for any path, prediction and coupling.
+///
+/// Source: Karras et al. 2022, arXiv:2206.00364, Algorithm 2 with the middle of Lu et al. 2022, arXiv:2206.00927,
+/// Algorithm 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dpm2;
 

@@ -17,9 +17,13 @@ use crate::ancestral::Ancestral;
 use crate::dpm2::through_the_middle;
 use crate::{Point, Result, Solver, estimate};
 
+/// DPM2 ancestral: DPM2's step to a level below the step's end, then noise back up to it.
+///
 /// Two evaluations a step, one into σ = 0; weak order 2: the noise is exact, and the drift is a second-order step of the
 /// probability-flow ODE. (What the start had wrong it forgets as the reverse SDE does to first order only.) Needs Gaussian
 /// noise that is independent of the data.
+///
+/// Source: Karras et al. 2022, arXiv:2206.00364, section 4; the method is k-diffusion's `sample_dpm_2_ancestral`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dpm2Ancestral {
     /// How much noise is put back.

@@ -21,9 +21,13 @@ use crate::adaptive::{Attempt, Control, Ends, Method, Running, journey, root_mea
 use crate::watched::Watched;
 use crate::{Error, Observer, Result, Sampled, Sampler};
 
+/// DPM-Solver-12 and -23 with steps of their own choice in λ, row by row; data form.
+///
 /// Two or three evaluations an attempted step; the error follows the tolerance; right for any path, prediction and coupling.
 ///
 /// For few evaluations at a loose tolerance; [`Dopri5Adaptive`](crate::Dopri5Adaptive) is for tight ones.
+///
+/// Source: Lu et al. 2022, arXiv:2206.00927, appendix C; in data form as arXiv:2211.01095.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpmAdaptive {
     /// Which pair of methods.

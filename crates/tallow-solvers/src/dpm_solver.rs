@@ -22,9 +22,14 @@ use crate::multistep::check_order;
 use crate::singlestep::{SingleStep, Stages};
 use crate::{Error, Point, Result, Solver, estimate};
 
+/// DPM-Solver and DPM-Solver++, singlestep: each step asks the model at its start and inside of it.
+///
 /// As many evaluations a step as its order, 1 to 3; right for any path, prediction and coupling.
 ///
 /// Choose it where steps cannot look back: each stands alone. The multistep methods need fewer evaluations.
+///
+/// Source: Lu et al. 2022, arXiv:2206.00927, Algorithms 1-2 and section 3.4; Lu et al. 2022, arXiv:2211.01095,
+/// Algorithm 1.
 ///
 /// ```
 /// use tallow_solvers::DpmSolver;

@@ -19,9 +19,13 @@ use crate::exponential::{Interpolated, Variant};
 use crate::multistep::{LastSteps, Multistep, Past, Start, check_order};
 use crate::{Point, Result, Solver};
 
+/// DPM-Solver, multistep: the noise form of DPM-Solver++(2M) and of the published (3M).
+///
 /// One evaluation a step, order 2 (also with three nodes); right for any path, prediction and coupling.
 ///
 /// There to compare with: the data form, [`Dpmpp2m`](crate::Dpmpp2m), is the steadier one at few steps.
+///
+/// Source: Lu et al. 2022, arXiv:2206.00927 (multistep of its code); arXiv:2211.01095, Appendix A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DpmSolverMultistep {
     order: usize,

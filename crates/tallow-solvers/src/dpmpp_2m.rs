@@ -18,7 +18,11 @@ use crate::exponential::{Interpolated, Variant};
 use crate::multistep::{LastSteps, Multistep, Past, Start};
 use crate::{Point, Result, Solver};
 
+/// DPM-Solver++(2M): the slope of x̂₀ from the step before.
+///
 /// One evaluation a step, order 2; right for any path, prediction and coupling. The one to begin with at 10 to 50 steps.
+///
+/// Source: Lu et al. 2022, arXiv:2211.01095, Algorithm 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dpmpp2m {
     /// How the slope enters; `Taylor` is the one called heun elsewhere.

@@ -16,8 +16,12 @@ use tallow_schedules::Step;
 use crate::ancestral::{Ancestral, Target};
 use crate::{Point, Result, Solver, estimate};
 
+/// DPM-Solver++(2S) ancestral: the midpoint step in λ to a level below the step's end, then noise back up to it.
+///
 /// Two evaluations a step, one into σ = 0; weak order 2, for the noise is exact, and order 2 without noise. Needs Gaussian
 /// noise that is independent of the data.
+///
+/// Source: Lu et al. 2022, arXiv:2211.01095, Algorithm 1 with r = ½; the noise is k-diffusion's.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dpmpp2sAncestral {
     /// How much noise is put back.

@@ -22,8 +22,13 @@ use crate::multistep::{LastSteps, Multistep, Past, Start};
 use crate::phi::MAX_NODES;
 use crate::{Point, Result, Solver};
 
+/// DPM-Solver++(3M): slope and curvature of x̂₀ from the two steps before.
+///
 /// One evaluation a step, order 3 with the curvature in full (the default), 2 as published; right for any path, prediction
 /// and coupling. Wins over (2M) from about 20 steps on.
+///
+/// Source: Lu et al. 2022, arXiv:2211.01095, Appendix A (its code); c = 2: the exact integral, Hochbruck & Ostermann
+/// 2010.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dpmpp3m {
     /// How much of the curvature is used.

@@ -19,8 +19,13 @@ use crate::ancestral::{Ancestral, Split};
 use crate::error::check;
 use crate::{Point, Result, Solver, estimate};
 
+/// k-diffusion's DPM++ SDE: an ancestral step to an inner level, and an ancestral step with what was learned there.
+///
 /// Two evaluations and two noises a step, one evaluation into σ = 0; weak order 2 on one Brownian path. Needs Gaussian noise
 /// that is independent of the data.
+///
+/// Source: the drift is Lu et al. 2022, arXiv:2211.01095, Algorithm 1; the method is k-diffusion's
+/// `sample_dpmpp_sde`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpmppSde {
     noise: Ancestral,
@@ -51,7 +56,7 @@ impl Default for DpmppSde {
 }
 
 impl DpmppSde {
-    /// The step with so much noise.
+    /// The step with `noise`: how much is taken away and put back.
     #[must_use]
     pub fn new(noise: Ancestral) -> Self {
         Self {

@@ -14,7 +14,11 @@ use tallow_schedules::Step;
 
 use crate::{FinalStep, Point, Result, Solver};
 
+/// Euler's method on the probability-flow ODE in time.
+///
 /// One evaluation a step, order 1; right for any path, prediction and coupling.
+///
+/// Source: Song et al. 2021, arXiv:2011.13456, Eq. 13; Liu et al. 2022, arXiv:2209.03003.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Euler {
     /// How the last step ends.

@@ -16,8 +16,12 @@ use tallow_schedules::Step;
 use crate::ancestral::Ancestral;
 use crate::{Point, Result, Solver, estimate};
 
+/// Euler ancestral: Euler's step in σ/α to a level below the step's end, then noise back up to it.
+///
 /// One evaluation a step, weak order 1. Needs Gaussian noise that is independent of the data; robust at any step count,
 /// lively results that never settle as steps are added.
+///
+/// Source: Karras et al. 2022, arXiv:2206.00364, section 4; Song, Meng & Ermon 2021, arXiv:2010.02502, Eq. 12.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EulerAncestral {
     /// How much noise is put back.

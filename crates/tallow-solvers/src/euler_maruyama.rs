@@ -18,8 +18,12 @@ use crate::ancestral::{Ancestral, towards_data};
 use crate::clean::exponential;
 use crate::{Point, Result, Solver, estimate};
 
+/// Euler-Maruyama on the reverse SDE in time.
+///
 /// One evaluation a step, weak order 1. Needs Gaussian noise that is independent of the data. Many short steps; the
 /// exponential methods do better at any count.
+///
+/// Source: Song et al. 2021, arXiv:2011.13456, Eq. 6 and appendix G.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EulerMaruyama;
 

@@ -14,7 +14,11 @@ use tallow_schedules::Step;
 
 use crate::{FinalStep, Point, Result, Solver};
 
+/// Heun's method: the mean of the slopes at both ends of an Euler step.
+///
 /// Two evaluations a step, one into σ = 0; order 2; right for any path, prediction and coupling.
+///
+/// Source: Karras et al. 2022, arXiv:2206.00364, Algorithm 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heun {
     /// How the last step ends.

@@ -12,7 +12,11 @@ use tallow_schedules::Step;
 
 use crate::{FinalStep, Point, Result, Solver};
 
+/// Heun's third-order method.
+///
 /// Three evaluations a step, order 3; right for any path, prediction and coupling. Never evaluates at a step's end.
+///
+/// Source: Heun 1900; Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, section II.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heun3 {
     /// How the last step ends.

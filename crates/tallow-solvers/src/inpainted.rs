@@ -22,6 +22,8 @@ use crate::{Point, Result, Solver};
 /// Makes a solver keep a part of its samples. No order is claimed; needs Gaussian noise that is independent of the data, and
 /// that the model was trained on whole samples only. After a return the memory of a multistep solver begins afresh.
 ///
+/// Source: Lugmayr et al. 2022, arXiv:2201.09865, Algorithm 1.
+///
 /// ```
 /// use std::sync::Arc;
 /// use candle_core::{DType, Device, Tensor};

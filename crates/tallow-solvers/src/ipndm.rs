@@ -23,7 +23,12 @@ use crate::multistep::{LastSteps, Multistep, Past, Start, check_order};
 use crate::phi::MAX_NODES;
 use crate::{Point, Result, Solver};
 
+/// iPNDM: Adams-Bashforth's coefficients for equal steps, whatever the steps are, put into DDIM's update.
+///
 /// One evaluation a step, order 2 with two predictions or more; right for any path, prediction and coupling.
+///
+/// Source: Zhang & Chen 2022, arXiv:2204.13902, Appendix B; the coefficients Liu et al. 2022, arXiv:2202.09778, Eq.
+/// 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipndm {
     count: usize,

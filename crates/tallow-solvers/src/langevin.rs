@@ -16,6 +16,9 @@ use crate::{Point, Result, Solver};
 
 /// Corrects each step of a predictor at the level where it ends, except at σ = 0. No order is claimed: a step of fixed
 /// signal-to-noise ratio does not shrink with the grid. Needs Gaussian noise that is independent of the data.
+///
+/// Source: Song et al. 2021, arXiv:2011.13456, Algorithms 2 to 5, with norms for each sample: a mean over the batch
+/// makes a sample depend on the others beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Corrected<S> {
     /// What takes the steps.
@@ -50,7 +53,10 @@ impl<S: Solver> Solver for Corrected<S> {
     }
 }
 
-/// Langevin steps of a signal-to-noise ratio.
+/// Langevin steps whose length is set by a signal-to-noise ratio r.
+///
+/// Source: Song et al. 2021, arXiv:2011.13456, Algorithms 2 to 5, with norms for each sample: a mean over the batch
+/// makes a sample depend on the others beside it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Langevin {
     snr: f64,

@@ -12,7 +12,11 @@ use tallow_schedules::Step;
 
 use crate::{FinalStep, Point, Result, Solver};
 
+/// The midpoint method: the slope in the middle of the step, found by half an Euler step.
+///
 /// Two evaluations a step, order 2; right for any path, prediction and coupling. Never evaluates at a step's end.
+///
+/// Source: Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, section II.1 (Runge 1895).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Midpoint {
     /// How the last step ends.

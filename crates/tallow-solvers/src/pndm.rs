@@ -26,7 +26,12 @@ use crate::multistep::Past;
 use crate::phi::MAX_NODES;
 use crate::{Point, Result, Solver};
 
+/// PNDM and PLMS: iPNDM's steps after a start that knows more.
+///
 /// One evaluation a step after the start, order 2; right for any path, prediction and coupling.
+///
+/// Source: Liu et al. 2022, arXiv:2202.09778, Eq. 9, 11-13, Algorithm 2; PLMS: the start of Stable Diffusion's
+/// sampler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pndm {
     /// How the history comes about.

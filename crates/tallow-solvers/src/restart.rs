@@ -21,6 +21,8 @@ use crate::{Point, Result, Solver};
 
 /// Adds restarts to a solver. No order is claimed: the rounds' own steps do not shrink with the grid. Needs Gaussian noise
 /// that is independent of the data. After a restart the memory of a multistep solver begins afresh.
+///
+/// Source: Xu et al. 2023, arXiv:2306.14878, Algorithm 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Restarted<S> {
     solver: S,

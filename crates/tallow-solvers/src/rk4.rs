@@ -17,7 +17,11 @@ use tallow_schedules::Step;
 
 use crate::{FinalStep, Point, Result, Solver};
 
+/// The classic fourth-order Runge-Kutta method, and Kutta's 3/8 rule.
+///
 /// Four evaluations a step, order 4; right for any path, prediction and coupling.
+///
+/// Source: Kutta 1901; Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, table II.1.2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rk4 {
     /// Which of the two tableaus.

@@ -24,10 +24,14 @@ use crate::error::check;
 use crate::moments::adams_weights;
 use crate::{Point, Result, Solver, estimate};
 
+/// SA-Solver: a stochastic Adams predictor and corrector on the reverse SDE in λ.
+///
 /// One evaluation a step, one more in the first and none in the last if that goes into σ = 0; weak order 2 from two
 /// estimates on. Needs Gaussian noise that is independent of the data, unless τ = 0.
 ///
 /// On Gaussian data a two-step predictor with a one-step corrector is the most accurate below 15 steps, the default above.
+///
+/// Source: Xue et al. 2023, arXiv:2309.05019, Proposition 4.2, Eq. 14-18 and Algorithm 1 (data prediction).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SaSolver {
     predictor: usize,

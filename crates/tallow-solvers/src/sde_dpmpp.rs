@@ -7,7 +7,7 @@
 //! ```
 //!
 //! m is x̂₀ where the step starts, m₋₁ and m₋₂ where the two before it did. Order 2 takes D₁ = D⁰ and no D₂; its midpoint
-//! form has ½ ψ₀ in place of ψ₁. The first steps have lower order, and a step into σ = 0 ends in m.
+//! form has ½ ψ₀ in place of ψ₁. k is [`SdeDpmpp::with_noise_scale`], 1 unless set. The first steps have lower order, and a step into σ = 0 ends in m.
 //!
 //! The common form of the third order has half of D₂, which costs one order of the drift but damps long steps; both are
 //! here. A sign that is wrong in one of the programs in use (ψ₂ with −½ where +½ belongs) is not.
@@ -24,9 +24,13 @@ use crate::error::check;
 use crate::moments::moment;
 use crate::{Point, Result, Solver, estimate};
 
+/// SDE-DPM-Solver++: the reverse SDE in λ with the data estimate extrapolated from earlier steps.
+///
 /// One evaluation a step; weak order 1 (first order) or 2 (all others: the noise of a step is not seen within it). Needs
 /// Gaussian noise that is independent of the data. The midpoint form of the second order is a good first choice among
 /// stochastic solvers: the third is more accurate from about 20 steps on, and worse below.
+///
+/// Source: Lu et al. 2022, arXiv:2211.01095, section 5 and Eq. 18; η is k-diffusion's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SdeDpmpp {
     order: SdeOrder,

@@ -23,8 +23,12 @@ use crate::phi::MAX_NODES;
 use crate::singlestep::SingleStep;
 use crate::{Point, Result, Solver};
 
+/// UniPC: a multistep predictor, and a corrector that uses the prediction at the step's end before it is left.
+///
 /// One evaluation a step, of one order more than the predictor's 1 to 3 if corrected; right for any path, prediction and
 /// coupling. Choose it where the flow is smooth for the step, from about 15 steps on.
+///
+/// Source: Zhao et al. 2023, arXiv:2302.04867, Eq. 3-9, Algorithms 1 and 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UniPc {
     order: usize,
@@ -43,9 +47,9 @@ pub struct UniPc {
 /// B(h) of UniPC, the factor on a single difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UniScale {
-    /// h.
+    /// B = 1 in the module's formula; h in the paper.
     Bh1,
-    /// e^z − 1, with z = −h (data form) or h (noise form).
+    /// B = φ_1(z) = (e^z − 1)/z in the module's formula, with z = −h (data form) or h (noise form); e^z − 1 in the paper.
     #[default]
     Bh2,
 }

@@ -20,6 +20,9 @@ use crate::{Error, Result};
 
 /// A learning rate for each step n = 0, 1, …
 ///
+/// Sources: Loshchilov & Hutter 2017, arXiv:1608.03983, Eq. 5 (cosine, restarts); Karras et al. 2024,
+/// arXiv:2312.02696, Eq. 67 (inverse square root).
+///
 /// ```
 /// use tallow_train::LearningRate;
 ///

@@ -84,8 +84,8 @@ impl ExactMixture {
         })
     }
 
-    /// The mixture in one dimension that tests of solvers use: not symmetric, so that no error cancels.
-    /// 0.3 N(−1, 0.35²) + 0.7 N(1.5, 0.6²) in each of `dim` dimensions along its diagonal.
+    /// The mixture that tests of solvers use, lopsided so that no error cancels: 0.3 N(−1, 0.35² I) + 0.7 N(1.5, 0.6² I) in
+    /// `dim` dimensions (0 counts as 1), both means on the diagonal.
     #[must_use]
     pub fn lopsided(dim: usize) -> Self {
         let means = vec![vec![-1.0; dim.max(1)], vec![1.5; dim.max(1)]];

@@ -14,6 +14,8 @@ use crate::{Denoiser, Error, Estimate, Levels, Result, lincomb};
 
 /// A model with the gradient of a log-probability added to its score.
 ///
+/// Source: Dhariwal & Nichol 2021, arXiv:2105.05233, Algorithm 2 (and 1 for [`guided_mean`]).
+///
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use tallow_denoisers::guidance::ClassifierGuided;

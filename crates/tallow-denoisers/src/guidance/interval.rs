@@ -13,6 +13,8 @@ use tallow_schedules::NoiseLevel;
 use crate::{Error, Result};
 
 /// A half-open interval of noise levels σ/α.
+///
+/// Source: Kynkäänniemi et al. 2024, arXiv:2404.07724.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     above: f64,

@@ -13,6 +13,8 @@ use super::{Rule, Scale};
 use crate::{Error, Estimate, Result};
 
 /// Guidance that interpolates the data and keeps the unconditional noise; for DDIM.
+///
+/// Source: Chung et al. 2024, arXiv:2406.08070, Algorithm 2.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlusPlus {
     /// λ in [0, 1]: 1 takes the conditional data.

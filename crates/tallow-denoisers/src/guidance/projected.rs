@@ -16,6 +16,8 @@ use super::{Rule, Scale, rows};
 use crate::{Error, Estimate, Result, lincomb};
 
 /// Guidance whose part along the conditional estimate is weakened, with momentum and a bound on its length.
+///
+/// Source: Sadat, Hilliges & Weber 2024, arXiv:2410.02416, Algorithm 1 (η = 0, r = 2.5 to 15, β = −0.5 to −0.75).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Projected {
     /// How far to go.

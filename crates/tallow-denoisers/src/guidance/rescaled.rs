@@ -12,6 +12,8 @@ use super::{Rule, Scale, rows};
 use crate::{Error, Estimate, Result};
 
 /// Classifier-free guidance with the spread of the conditional estimate.
+///
+/// Source: Lin et al. 2023, arXiv:2305.08891, section 3.4 (φ = 0.7).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rescaled {
     /// How far to go.

@@ -13,6 +13,8 @@ use super::Rule;
 use crate::{Error, Estimate, Result};
 
 /// How far to go, in one of the two conventions; alone it is the rule of classifier-free guidance.
+///
+/// Source: Ho & Salimans 2022, arXiv:2207.12598, Eq. 6; Saharia et al. 2022 (Imagen), arXiv:2205.11487, Eq. 2.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scale {
     /// Weight w of Ho & Salimans: (1 + w) c − w u.

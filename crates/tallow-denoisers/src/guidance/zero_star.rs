@@ -14,7 +14,9 @@ use tallow_schedules::{NoiseLevel, Prediction};
 use super::{Rule, Scale, rows};
 use crate::{Error, Estimate, Result, choose_rows, lincomb};
 
-/// Guidance away from the unconditional velocity's projection onto the conditional one; for flow models.
+/// CFG-Zero*: guidance away from the conditional velocity's projection onto the unconditional one; for flow models.
+///
+/// Source: Fan et al. 2025, arXiv:2503.18886.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ZeroStar {
     /// How far to go.

@@ -26,6 +26,8 @@ const DEPTH: u32 = 32;
 ///
 /// Costs 64 normal numbers for each element and step, so it is for comparing step counts, not for bulk sampling.
 /// `fresh` is not part of the path: it draws from a stream of its own for each row.
+///
+/// Source: Li et al. 2020, arXiv:2001.01328, section 4 (virtual Brownian tree).
 #[derive(Clone, Debug)]
 pub struct BrownianPath {
     seed: u64,

@@ -17,11 +17,13 @@ use crate::Result;
 const RANGE: [f64; 2] = [-30.0, 20.0];
 
 /// Independent Gaussians, one for each value of the latents, (B, latents, h, w).
+///
+/// Source: Kingma & Welling 2014, arXiv:1312.6114, appendix B.
 #[derive(Clone, Debug)]
 pub struct Posterior {
-    /// The means.
+    /// The means, (B, latents, h, w).
     pub mean: Tensor,
-    /// The logarithms of the variances.
+    /// The logarithms of the variances, of the same shape.
     pub log_variance: Tensor,
 }
 
@@ -31,7 +33,7 @@ impl Posterior {
     ///
     /// # Errors
     ///
-    /// When the channels do not split in two.
+    /// When `moments`, (B, 2 · latents, h, w), has fewer than two dimensions, or its channels do not split in two.
     pub fn from_moments(moments: &Tensor) -> Result<Self> {
         let channels = moments.dim(1)?;
         let half = channels / 2;
@@ -68,7 +70,7 @@ impl Posterior {
         &self.mean
     }
 
-    /// exp(½ l).
+    /// exp(½ log_variance), of its shape.
     ///
     /// # Errors
     ///

@@ -25,6 +25,7 @@
 mod autoencoder;
 mod dit;
 #[cfg(feature = "fuzzing")]
+#[doc(hidden)]
 pub mod fuzzing;
 mod json_file;
 mod model_index;

@@ -35,6 +35,8 @@ use crate::{Error, Result};
 /// `blocks.{i}`.
 ///
 /// Labels come as the condition [`LABELS`](tallow_denoisers::LABELS); [`DitConfig::null_label`] means "none".
+///
+/// Source: Peebles & Xie 2023, arXiv:2212.09748.
 #[derive(Debug)]
 pub struct Dit {
     config: DitConfig,

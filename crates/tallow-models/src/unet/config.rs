@@ -239,7 +239,7 @@ impl UNetConfig {
         }
     }
 
-    /// Resamples on every level and both ways so.
+    /// Takes this resampling on every level, on the way down and up.
     pub fn resample(&mut self, resampling: UNetResampling) {
         for level in &mut self.levels {
             level.down.resampling = resampling;

@@ -18,6 +18,8 @@ use tallow_kernels::squared_distances;
 use crate::{Error, Result};
 
 /// What a condition has to say about pairing the datum of one row with the source of another.
+///
+/// Source: Cheng & Schwing 2025, arXiv:2503.10636 (C²OT), sections 4.1 and 4.2.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConditionCost {
     /// Only rows whose tensor of this name is equal may be paired: for labels.

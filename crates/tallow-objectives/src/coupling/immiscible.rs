@@ -20,6 +20,8 @@ use super::{Coupling, reordered};
 use crate::{Error, Result};
 
 /// Gives each datum noise near to it.
+///
+/// Sources: Li et al. 2024, arXiv:2406.12303, algorithm 1; Li et al. 2025, arXiv:2505.18521 (nearest of k).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImmiscibleNoise(Choice);
 

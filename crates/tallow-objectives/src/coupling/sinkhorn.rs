@@ -113,7 +113,7 @@ impl SinkhornCoupling {
         })
     }
 
-    /// Draws pairs so.
+    /// The same with pairs drawn in another way.
     #[must_use]
     pub fn with_draw(self, draw: Draw) -> Self {
         Self { draw, ..self }

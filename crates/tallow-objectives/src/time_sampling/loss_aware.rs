@@ -21,6 +21,8 @@ const LOSSES: &str = "time_sampling.losses";
 const COUNTS: &str = "time_sampling.counts";
 
 /// How a table's steps are drawn by their losses; learns what [`Objective::observe`](crate::Objective::observe) tells it.
+///
+/// Source: Nichol & Dhariwal 2021, arXiv:2102.09672, section 3.3; h = 10 there, u = 0.001 in the released code.
 #[derive(Debug)]
 pub struct LossAware {
     steps: usize,

@@ -37,7 +37,8 @@ pub struct Bits {
 ///
 /// # Errors
 ///
-/// When the batch is empty, the decoder is none, a learned variance is asked for and the model has none, or the model fails.
+/// When `x0` is a scalar or has no rows, the decoder has fewer than 2 or more than 65536 values, the path does not lose signal
+/// in a step, a learned variance is asked for and the model has none, or the model fails.
 pub fn bits_per_dimension(
     model: &dyn Denoiser,
     chain: &Chain,

@@ -17,6 +17,8 @@ use tallow_denoisers::check_like;
 use crate::{Error, Result, normal};
 
 /// The density of a datum given the mean and variance of the last step.
+///
+/// Source: Ho et al. 2020, arXiv:2006.11239, Eq. 13.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Decoder {
@@ -57,7 +59,7 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// When it is below 2 or above 65536.
+    /// When `count` of [`Decoder::Values`] is below 2 or above 65536.
     pub fn check(self) -> Result<()> {
         match self {
             Self::Values { count, .. } if !(2..=65_536).contains(&count) => Err(Error::Parameter {

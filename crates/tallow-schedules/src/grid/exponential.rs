@@ -14,6 +14,8 @@ use crate::{Result, Schedule};
 
 /// N noise levels σ/α with equal ratios from `sigma_max` to `sigma_min`, then 0.
 ///
+/// Source: k-diffusion's `get_sigmas_exponential`.
+///
 /// # Errors
 ///
 /// When there are no or too many steps, a level is not positive, or they are out of order.
@@ -23,6 +25,8 @@ pub fn exponential_sigmas(sigma_min: f64, sigma_max: f64, steps: usize) -> Resul
 }
 
 /// N noise levels σ/α whose logarithms follow a power `rho`, then 0; denser towards the data for `rho` above 1.
+///
+/// Source: k-diffusion's `get_sigmas_polyexponential`.
 ///
 /// # Errors
 ///

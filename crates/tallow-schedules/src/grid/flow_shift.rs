@@ -17,6 +17,8 @@ use crate::{Result, Schedule};
 
 /// Shifts a time in [0, 1] towards the noise by `shift` above 1, towards the data below; both ends stay.
 ///
+/// Source: Esser et al. 2024, arXiv:2403.03206, Eq. 23.
+///
 /// # Errors
 ///
 /// When the time is outside [0, 1] or the shift outside [1e-6, 1e6].
@@ -27,6 +29,8 @@ pub fn shift_time(t: f64, shift: f64) -> Result<f64> {
 }
 
 /// The shift for `pixels` where the model's even times belong to `base_pixels`: √(m/n).
+///
+/// Source: Esser et al. 2024, arXiv:2403.03206, Eq. 23.
 ///
 /// # Errors
 ///
@@ -50,6 +54,8 @@ pub fn flow_shift_of_pixels(pixels: f64, base_pixels: f64) -> Result<f64> {
 /// The shift e^μ for a sequence of `length` tokens, with μ linear through (length, μ) at `low` and `high`.
 ///
 /// FLUX.1: (256, 0.5) and (4096, 1.15).
+///
+/// Source: Esser et al. 2024, arXiv:2403.03206, Eq. 23.
 ///
 /// # Errors
 ///
@@ -101,6 +107,8 @@ pub fn flow_base_times(steps: usize, last: f64) -> Result<Vec<f64>> {
 }
 
 /// Times shifted once, then the clean end 0.
+///
+/// Source: Esser et al. 2024, arXiv:2403.03206, Eq. 23.
 ///
 /// # Errors
 ///

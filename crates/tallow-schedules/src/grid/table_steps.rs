@@ -20,6 +20,8 @@ use crate::{Error, Result, Table};
 
 /// Multiples of ⌊T/N⌋, shifted by `offset`; 0 in DDIM, 1 in Stable Diffusion's configuration.
 ///
+/// Source: Lin et al. 2023, arXiv:2305.08891, Table 2.
+///
 /// # Errors
 ///
 /// When N is 0 or above T, T above 10⁷, or the offset moves the first step off the table.
@@ -36,6 +38,8 @@ pub fn leading_steps(table_len: usize, count: usize, offset: usize) -> Result<Ve
 
 /// N entries evenly from the last to the first, both visited.
 ///
+/// Source: Lin et al. 2023, arXiv:2305.08891, Table 2.
+///
 /// # Errors
 ///
 /// When N is below 2 or above T, or T above 10⁷.
@@ -46,6 +50,8 @@ pub fn linspace_steps(table_len: usize, count: usize) -> Result<Vec<usize>> {
 }
 
 /// N entries evenly from the last towards the first, which is the (N + 1)-st and dropped.
+///
+/// Source: Lin et al. 2023, arXiv:2305.08891, Table 2.
 ///
 /// # Errors
 ///
@@ -61,6 +67,8 @@ pub fn linspace_n_plus_1_steps(table_len: usize, count: usize) -> Result<Vec<usi
 
 /// N entries backwards from the last in strides of T/N, rounded.
 ///
+/// Source: Lin et al. 2023, arXiv:2305.08891, Table 2.
+///
 /// # Errors
 ///
 /// When N is 0 or above T, or T above 10⁷.
@@ -75,6 +83,8 @@ pub fn trailing_steps(table_len: usize, count: usize) -> Result<Vec<usize>> {
 ///
 /// Computed in double precision as the square of i · (√c/(N − 1)), which is what decides where that is close to a whole
 /// number. For many steps on a short table the first entries coincide.
+///
+/// Source: Song et al. 2021, arXiv:2010.02502, appendix D.2.
 ///
 /// # Errors
 ///

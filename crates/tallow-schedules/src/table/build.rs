@@ -20,7 +20,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// When there are no or too many steps, or a β is outside (0, 1) or `beta_start` above `beta_end`.
+    /// When there are no steps or more than 10⁷, a β is outside [1e-30, 1) or too small to change anything, or `beta_start` is
+    /// above `beta_end`.
     pub fn linear_beta(steps: usize, beta_start: f64, beta_end: f64) -> Result<Self> {
         check_range("Table::linear_beta", steps, beta_start, beta_end)?;
         Self::from_betas(linspace(beta_start, beta_end, steps))
