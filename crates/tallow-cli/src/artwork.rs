@@ -126,32 +126,30 @@ pub(crate) struct Sheet {
 }
 
 impl Sheet {
-    /// Refuses, before anything is drawn, so many images that their sheet could not be made: one and two rows of black ones
-    /// tell the size of all.
+    /// Refuses, before anything is drawn, so many images that their sheet could not be made: sheets of one and two black ones
+    /// tell what each row and column takes.
     pub(crate) fn check(&self, format: Format, count: usize, shape: &[usize]) -> Result<()> {
         let (Format::Picture, &[channels, height, width]) = (format, shape) else {
             return Ok(());
         };
+        let size = |count: usize, columns: usize| -> Result<[u64; 2]> {
+            let sheet = Self {
+                // Short, so that it does not widen the sheet.
+                title: ".".to_owned(),
+                columns: Some(columns),
+            };
+            let black = Tensor::zeros((count, channels, height, width), DType::F32, &Device::Cpu);
+            let drawing = sheet.images(&black.run()?)?.drawing().input()?;
+            Ok([drawing.width(), drawing.height()].map(u64::from))
+        };
+        let ([w1, h1], [w2, _], [_, h2]) = (size(1, 1)?, size(2, 2)?, size(2, 1)?);
         let columns = self
             .columns
             .unwrap_or_else(|| (count as f64).sqrt().ceil() as usize)
             .max(1);
-        let size = |rows: usize| -> Result<(u64, u64)> {
-            let sheet = Self {
-                title: self.title.clone(),
-                columns: Some(columns),
-            };
-            let black = Tensor::zeros(
-                (rows * columns, channels, height, width),
-                DType::F32,
-                &Device::Cpu,
-            );
-            let drawing = sheet.images(&black.run()?)?.drawing().input()?;
-            Ok((u64::from(drawing.width()), u64::from(drawing.height())))
-        };
-        let ((wide, one), (_, two)) = (size(1)?, size(2)?);
-        let high = one + (two - one) * (count.div_ceil(columns) as u64 - 1);
-        match high <= SHEET_SIDE && wide * high <= SHEET_AREA {
+        let wide = w1 + (w2 - w1) * (columns as u64 - 1);
+        let high = h1 + (h2 - h1) * (count.div_ceil(columns) as u64 - 1);
+        match wide.max(high) <= SHEET_SIDE && wide * high <= SHEET_AREA {
             true => Ok(()),
             false => Err(Error::input(format!(
                 "-n {count}: their sheet would have {wide} x {high} pixels, more than a picture may: draw fewer, or write them as .npy"
@@ -245,6 +243,29 @@ fn csv(path: &Path, points: &[[f32; 2]]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sheet_is_refused_where_the_picture_would_be_and_not_before() {
+        for (count, columns, shape) in [
+            (12, Some(10), [3, 24, 24]),
+            (2730, Some(10), [1, 8, 8]),
+            (2740, Some(10), [1, 8, 8]),
+            (20_000, None, [1, 8, 8]),
+            (16_000, None, [1, 8, 8]),
+        ] {
+            let title = String::new();
+            let sheet = Sheet { title, columns };
+            let [channels, height, width] = shape;
+            let images = Tensor::zeros((count, channels, height, width), DType::F32, &Device::Cpu).unwrap();
+            let titled = Sheet {
+                title: ".".to_owned(),
+                columns,
+            };
+            let drawn = titled.images(&images).unwrap().drawing();
+            let told = sheet.check(Format::Picture, count, &shape);
+            assert_eq!(told.is_ok(), drawn.is_ok(), "{count} in {columns:?}: {told:?}");
+        }
+    }
 
     #[test]
     fn an_ending_that_nothing_is_written_for_is_refused_with_those_that_are() {

@@ -26,14 +26,14 @@ pub(crate) fn replace<E: StdError + 'static>(
     write: impl FnOnce(&Path) -> std::result::Result<(), E>,
 ) -> Result<()> {
     make_folder_of(path)?;
-    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if path.exists() && !path.is_file() {
-        return write(path).map_err(|error| unwritten(path, &error));
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if target.exists() && !target.is_file() {
+        return write(&target).map_err(|error| unwritten(path, &error));
     }
-    let beside = beside(path);
+    let beside = beside(&target);
     let written = write(&beside).map_err(|error| unwritten(path, &error));
     let moved =
-        written.and_then(|()| std::fs::rename(&beside, path).map_err(|error| unwritten(path, &error)));
+        written.and_then(|()| std::fs::rename(&beside, &target).map_err(|error| unwritten(path, &error)));
     if moved.is_err() {
         // There may be none; the error that is told is the first one.
         let _ = std::fs::remove_file(&beside);
